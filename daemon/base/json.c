@@ -1,0 +1,172 @@
+#include "base/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/text.h"
+
+static void json_tokenerp(json_tokener **t) {
+        if (*t)
+                json_tokener_free(*t);
+}
+
+int json_parse(const char *text, size_t len, struct json_object **ret) {
+        AUTO(json_tokenerp) json_tokener *t = NULL;
+        struct json_object *o;
+
+        if (len > INT32_MAX)
+                return RAISE(-EBADMSG);
+        t = json_tokener_new_ex(JSON_DEPTH_MAX);
+        if (!t)
+                return RAISE(-ENOMEM);
+        json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+        o = json_tokener_parse_ex(t, text, (int) len);
+        if (!o && json_tokener_get_error(t) == json_tokener_continue)
+                o = json_tokener_parse_ex(t, "", 1); /* a bare number ends only at the NUL */
+        if (!o)
+                return RAISE(-EBADMSG);
+        for (size_t i = json_tokener_get_parse_end(t); i < len; i++)
+                if (!strchr(" \t\r\n", text[i]) || !text[i]) {
+                        json_wipe(o);
+                        return RAISE(-EBADMSG);
+                }
+        *ret = o;
+        return 0;
+}
+
+static void json_overwrite(struct json_object *o) {
+        switch (json_object_get_type(o)) {
+        case json_type_string:
+                /* json-c hands out its own buffer; it is writable heap memory */
+                secret_wipe((void *) (uintptr_t) json_object_get_string(o),
+                            (size_t) json_object_get_string_len(o));
+                break;
+        case json_type_object: {
+                json_object_object_foreach(o, key, value) {
+                        (void) key;
+                        json_overwrite(value);
+                }
+                break;
+        }
+        case json_type_array:
+                for (size_t i = 0; i < json_object_array_length(o); i++)
+                        json_overwrite(json_object_array_get_idx(o, i));
+                break;
+        case json_type_null:
+        case json_type_boolean:
+        case json_type_double:
+        case json_type_int:
+                break;
+        }
+}
+
+struct json_object *json_wipe(struct json_object *o) {
+        if (o) {
+                json_overwrite(o);
+                json_object_put(o);
+        }
+        return NULL;
+}
+
+const char *json_get_text(struct json_object *o, const char *key) {
+        struct json_object *v;
+        const char *text;
+
+        if (!json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, json_type_string))
+                return NULL;
+        text = json_object_get_string(v);
+        return strlen(text) == (size_t) json_object_get_string_len(v) ? text : NULL;
+}
+
+int json_get_int64(struct json_object *o, const char *key, int lenient, int64_t *ret) {
+        struct json_object *v;
+
+        if (!json_object_object_get_ex(o, key, &v) || !v)
+                return -ENOENT;
+        if (json_object_is_type(v, json_type_int)) {
+                *ret = json_object_get_int64(v);
+                return 0;
+        }
+        if (lenient && json_object_is_type(v, json_type_string))
+                return text_parse_int64(json_object_get_string(v), ret);
+        return RAISE(-EINVAL);
+}
+
+static int json_compare_keys(const void *a, const void *b) {
+        return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+/* A copy with sorted members; json-c keeps the order of insertion. NULL stands for JSON's null: see *ret_r. */
+static struct json_object *json_sorted(struct json_object *o, int *ret_r) {
+        struct json_object *copy = NULL;
+
+        if (json_object_is_type(o, json_type_object)) {
+                size_t n = 0, max = (size_t) json_object_object_length(o);
+                AUTO(auto_freep) const char **keys = calloc(max + 1, sizeof(*keys));
+
+                copy = json_object_new_object();
+                if (!keys || !copy) {
+                        *ret_r = -ENOMEM;
+                        return copy;
+                }
+                json_object_object_foreach(o, key, value) {
+                        (void) value;
+                        keys[n++] = key;
+                }
+                qsort(keys, n, sizeof(*keys), json_compare_keys);
+                for (size_t i = 0; i < n; i++)
+                        if (json_object_object_add(copy, keys[i],
+                                                   json_sorted(json_object_object_get(o, keys[i]), ret_r)) < 0)
+                                *ret_r = -ENOMEM;
+                return copy;
+        }
+        if (json_object_is_type(o, json_type_array)) {
+                copy = json_object_new_array();
+                for (size_t i = 0; copy && i < json_object_array_length(o); i++)
+                        if (json_object_array_add(copy, json_sorted(json_object_array_get_idx(o, i), ret_r)) < 0)
+                                *ret_r = -ENOMEM;
+                if (!copy)
+                        *ret_r = -ENOMEM;
+                return copy;
+        }
+        return json_object_get(o);
+}
+
+int json_canonical(struct json_object *o, char **ret) {
+        struct json_object *copy;
+        char *text = NULL;
+        int r = 0;
+
+        copy = json_sorted(o, &r);
+        if (r == 0) {
+                const char *plain = json_object_to_json_string_ext(
+                        copy, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+
+                text = plain ? strdup(plain) : NULL;
+                if (!text)
+                        r = -ENOMEM;
+        }
+        json_object_put(copy);
+        if (r < 0)
+                return RAISE(r);
+        *ret = text;
+        return 0;
+}
+
+int json_to_secret(struct json_object *o, struct secret **ret) {
+        struct secret *s;
+        size_t len;
+        const char *text;
+
+        text = json_object_to_json_string_length(
+                o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
+        if (!text)
+                return RAISE(-ENOMEM);
+        s = secret_new(text, len);
+        secret_wipe((void *) (uintptr_t) text, len);
+        if (!s)
+                return RAISE(-ENOMEM);
+        *ret = s;
+        return 0;
+}

@@ -1,0 +1,69 @@
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/why.h"
+
+#define LOG_LINE_MAX 2048
+
+const char *const log_level_names[LOG_LEVEL_MAX] = { "error", "warning", "info", "debug" };
+static const char log_priorities[LOG_LEVEL_MAX] = { '3', '4', '6', '7' }; /* of syslog(3) */
+static atomic_int log_level = LOG_LEVEL_INFO;
+
+void log_set_level(enum log_level level) {
+        atomic_store_explicit(&log_level, (int) level, memory_order_relaxed);
+}
+
+bool log_enabled(enum log_level level) {
+        return (int) level <= atomic_load_explicit(&log_level, memory_order_relaxed);
+}
+
+static size_t log_prefix(enum log_level level, char *line, size_t size) {
+        struct timespec ts;
+        struct tm tm;
+        size_t n;
+
+        if (getenv("JOURNAL_STREAM")) /* nobody calls setenv() after main() has begun */
+                return (size_t) snprintf(line, size, "<%c>", log_priorities[level]);
+        (void) clock_gettime(CLOCK_REALTIME, &ts); /* a stamp for people; decides nothing */
+        n = strftime(line, size, "%Y-%m-%dT%H:%M:%SZ ", gmtime_r(&ts.tv_sec, &tm));
+        return n + (size_t) snprintf(line + n, size - n, "%s ", log_level_names[level]);
+}
+
+void log_write(enum log_level level, const char *format, ...) {
+        char line[LOG_LINE_MAX];
+        size_t n;
+        va_list ap;
+        int w;
+
+        if (!log_enabled(level))
+                return;
+        n = log_prefix(level, line, sizeof(line));
+        va_start(ap, format);
+        w = vsnprintf(line + n, sizeof(line) - n, format, ap);
+        va_end(ap);
+        if (w < 0)
+                return;
+        n = n + (size_t) w < sizeof(line) - 1 ? n + (size_t) w : sizeof(line) - 2;
+        line[n++] = '\n';
+        if (write(STDERR_FILENO, line, n) < 0)
+                return; /* nowhere left to say so */
+}
+
+char *log_quote(const char *text, char *ret, size_t size) {
+        if (size < 3)
+                return ret;
+        ret[0] = '"';
+        why_clean(text, strlen(text), ret + 1, size - 2);
+        for (char *p = ret + 1; *p; p++)
+                if (*p == '"')
+                        *p = '\'';
+        strcat(ret, "\"");
+        return ret;
+}

@@ -1,0 +1,56 @@
+#pragma once
+/*
+ * Store: what survives a restart
+ *
+ * A seam. store/sqlite.c keeps rows in state_dir/bearerd.db, their secrets sealed (seal.h); tests have a fake on a virtual
+ * disk. One row for each (credential, subject): a grant, or the static token an operator has set.
+ *
+ * Writing is asynchronous, so that no disk ever holds up the loop and many changes share one commit: put() and
+ * remove() return at once; done() says, from the loop, that the change is durable (or why it is not).
+ * Changes are applied in the order in which they were given. Reading sees what is durable.
+ *
+ * Units:     wall_t, seconds; INT64_MAX stands for never.
+ * Threading: loop thread only. The SQLite store has a writer thread inside.
+ * Errors:    -ENOSPC, -EIO, -EROFS ... as the disk said; -EBADMSG: the row is damaged, moved or sealed under another key.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/clock.h"
+#include "base/secret.h"
+#include "base/why.h"
+
+#define STORE_E_ABSENT 1 /* get(): there is no such row */
+
+enum record_kind {
+        RECORD_STATIC_TOKEN, /* `secret` is the pat or sat itself */
+        RECORD_GRANT,        /* `secret` is the refresh token */
+        RECORD_KIND_MAX,
+};
+
+struct record {
+        const char *credential; /* borrowed on put() */
+        const char *subject;    /* "" for the credential itself */
+        enum record_kind kind;
+        struct secret *secret;  /* borrowed on put(); on get() the caller owns it */
+        wall_t obtained_at;     /* by our clock */
+        wall_t expires_at;      /* of the secret, by our clock */
+};
+
+#define STORE_NEVER ((wall_t) { INT64_MAX })
+
+/* `r` is 0 or a negative errno. */
+typedef void store_done_fn(void *user, int r);
+
+struct store {
+        /* Durable when done(user, 0) is called; copies what it needs. `done` may be NULL. 0 or -ENOMEM. */
+        int (*put)(void *self, const struct record *record, store_done_fn *done, void *user);
+        int (*remove)(void *self, const char *credential, const char *subject, store_done_fn *done, void *user);
+
+        /* 0, with *ret filled: credential and subject are the caller's own pointers, `secret` is the caller's.
+         * STORE_E_ABSENT; -EBADMSG with a sentence. Less than a millisecond: for the call that needs it, not in loops. */
+        int (*get)(void *self, const char *credential, const char *subject, struct why *why, struct record *ret);
+
+        void *self;
+};
