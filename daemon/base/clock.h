@@ -25,7 +25,7 @@ typedef struct {
         int64_t s;
 } wall_t;
 
-#define MONO_NEVER ((mono_t) { INT64_MAX })
+#define MONO_NEVER ((mono_t){ INT64_MAX })
 
 struct clock {
         mono_t (*mono)(void *self);

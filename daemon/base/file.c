@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,7 +10,8 @@
 #include "base/auto.h"
 #include "base/err.h"
 
-static int file_open(const char *path, size_t max, struct why *why, struct stat *ret_st, int *ret_fd) {
+static int file_open(const char *path, size_t max, struct why *why, struct stat *ret_st,
+                     int *ret_fd) {
         AUTO(auto_closep) int fd = -1;
 
         /* non-blocking, so that a FIFO by that name cannot hold us up; regular files do not care */
@@ -29,8 +31,9 @@ static int file_open(const char *path, size_t max, struct why *why, struct stat 
         if (!S_ISREG(ret_st->st_mode))
                 return why_set(why, RAISE(-EINVAL), "%s is not a regular file", path);
         if ((uintmax_t) ret_st->st_size > max)
-                return why_set(why, RAISE(-EFBIG), "%s is larger than %zu bytes: not the file that is meant here",
-                               path, max);
+                return why_set(why, RAISE(-EFBIG),
+                               "%s is larger than %zu bytes: not the file that is meant here", path,
+                               max);
         *ret_fd = fd;
         fd = -1;
         return 0;
@@ -58,7 +61,8 @@ static int file_slurp(int fd, const char *path, size_t max, struct why *why, str
                 r = secret_append(s, buf, (size_t) n);
                 secret_wipe(buf, (size_t) n);
                 if (r < 0)
-                        return why_set(why, RAISE(-EFBIG), "%s grew beyond %zu bytes while it was read", path, max);
+                        return why_set(why, RAISE(-EFBIG),
+                                       "%s grew beyond %zu bytes while it was read", path, max);
         }
         *ret = TAKE(s);
         return 0;
@@ -92,13 +96,15 @@ int file_read_secret(const char *path, size_t max, struct why *why, struct secre
                 return PASS(r);
         if (!file_is_systemd_credential(path)) {
                 if (st.st_mode & 077)
-                        return why_set(why, RAISE(-EPERM),
-                                       "%s holds a secret but others can read it (mode %04o): chmod 600 %s", path,
-                                       (unsigned) st.st_mode & 07777, path);
+                        return why_set(
+                                why, RAISE(-EPERM),
+                                "%s holds a secret but others can read it (mode %04o): chmod 600 %s",
+                                path, (unsigned) st.st_mode & 07777, path);
                 if (st.st_uid != 0 && st.st_uid != geteuid())
-                        return why_set(why, RAISE(-EPERM),
-                                       "%s holds a secret but belongs to user %u: chown it to the user bearerd runs as",
-                                       path, (unsigned) st.st_uid);
+                        return why_set(
+                                why, RAISE(-EPERM),
+                                "%s holds a secret but belongs to user %u: chown it to the user bearerd runs as",
+                                path, (unsigned) st.st_uid);
         }
         return file_slurp(fd, path, max, why, ret);
 }
@@ -112,10 +118,11 @@ int file_expand(const char *path, struct why *why, char **ret) {
         } else {
                 dir = getenv("CREDENTIALS_DIRECTORY");
                 if (!dir || !*dir)
-                        return why_set(why, RAISE(-ENXIO),
-                                       "%s: %%d stands for $CREDENTIALS_DIRECTORY, which is not set: start bearerd "
-                                       "as a systemd service with LoadCredential=, or give a full path",
-                                       path);
+                        return why_set(
+                                why, RAISE(-ENXIO),
+                                "%s: %%d stands for $CREDENTIALS_DIRECTORY, which is not set: start bearerd "
+                                "as a systemd service with LoadCredential=, or give a full path",
+                                path);
                 joined = malloc(strlen(dir) + strlen(path) + 1);
                 if (joined)
                         strcat(strcpy(joined, dir), path + 2);

@@ -116,15 +116,17 @@ static struct json_object *json_sorted(struct json_object *o, int *ret_r) {
                 }
                 qsort(keys, n, sizeof(*keys), json_compare_keys);
                 for (size_t i = 0; i < n; i++)
-                        if (json_object_object_add(copy, keys[i],
-                                                   json_sorted(json_object_object_get(o, keys[i]), ret_r)) < 0)
+                        if (json_object_object_add(
+                                    copy, keys[i],
+                                    json_sorted(json_object_object_get(o, keys[i]), ret_r)) < 0)
                                 *ret_r = -ENOMEM;
                 return copy;
         }
         if (json_object_is_type(o, json_type_array)) {
                 copy = json_object_new_array();
                 for (size_t i = 0; copy && i < json_object_array_length(o); i++)
-                        if (json_object_array_add(copy, json_sorted(json_object_array_get_idx(o, i), ret_r)) < 0)
+                        if (json_object_array_add(
+                                    copy, json_sorted(json_object_array_get_idx(o, i), ret_r)) < 0)
                                 *ret_r = -ENOMEM;
                 if (!copy)
                         *ret_r = -ENOMEM;

@@ -136,7 +136,7 @@ int text_parse_span(const char *p, int64_t *ret_us) {
 
         for (;;) {
                 unsigned long long v;
-                int64_t unit, part;
+                int64_t unit = 0, part;
                 size_t len = 0;
                 char *end;
                 int r;

@@ -23,7 +23,8 @@
 #include "base/why.h"
 
 #define CONF_TOKEN_LIFETIME_DEFAULT_US (15 * US_PER_MIN)
-#define CONF_TOKEN_LIFETIME_MAX_US     (86399 * US_PER_S) /* coze-oauth.md section 4: duration_seconds */
+#define CONF_TOKEN_LIFETIME_MAX_US                                                                 \
+        (86399 * US_PER_S) /* coze-oauth.md section 4: duration_seconds */
 
 enum credential_type { /* values as in the configuration: "pat", "sat", "authorization_code" ... */
         CREDENTIAL_PAT,
@@ -41,7 +42,8 @@ static inline bool credential_type_is_static(enum credential_type t) {
 }
 
 static inline bool credential_type_is_interactive(enum credential_type t) {
-        return t == CREDENTIAL_AUTHORIZATION_CODE || t == CREDENTIAL_PKCE || t == CREDENTIAL_DEVICE_CODE;
+        return t == CREDENTIAL_AUTHORIZATION_CODE || t == CREDENTIAL_PKCE ||
+               t == CREDENTIAL_DEVICE_CODE;
 }
 
 enum application { /* of type jwt; coze-oauth.md section 2.1 */
@@ -118,25 +120,25 @@ struct conf_credential {
         char *redirect_uri;
         char *public_key_id;
         struct key *private_key;
-        struct secret *token;      /* of token_file, for pat and sat; NULL: set at run time */
-        bool has_expires_at;       /* of that token */
+        struct secret *token; /* of token_file, for pat and sat; NULL: set at run time */
+        bool has_expires_at;  /* of that token */
         wall_t expires_at;
-        int64_t warn_before_us;    /* warn this long before a static token ends */
+        int64_t warn_before_us; /* warn this long before a static token ends */
         int64_t token_lifetime_us;
-        char *session_name;        /* for the empty subject; NULL: none */
-        char *session_context;     /* canonical JSON object, or NULL */
-        char *scope;               /* canonical JSON of the scope object made of permissions and the id lists, or NULL */
+        char *session_name;    /* for the empty subject; NULL: none */
+        char *session_context; /* canonical JSON object, or NULL */
+        char *scope; /* canonical JSON of the scope object made of permissions and the id lists, or NULL */
         struct conf_list permissions, bot_ids, workspace_ids, workflow_ids;
         bool subjects;
-        bool restricted;           /* some allow_* key is set; then `allow` must match */
+        bool restricted; /* some allow_* key is set; then `allow` must match */
         struct conf_rule allow;
         enum plan plan;
         enum role role;
         enum keep_fresh keep_fresh;
         const struct conf_credential *fallback; /* NULL: none; never a cycle */
-        char *workspace_id;        /* collaboration, interactive types */
-        char *account_id;          /* jwt: another account or organisation */
-        char *enterprise_id;       /* jwt, application = enterprise */
+        char *workspace_id;                     /* collaboration, interactive types */
+        char *account_id;                       /* jwt: another account or organisation */
+        char *enterprise_id;                    /* jwt, application = enterprise */
 };
 
 struct conf_socket {
@@ -189,7 +191,8 @@ int conf_default_path(enum conf_scope scope, char **ret);
 /* Reads `path` and conf.d/ *.conf beside it. A missing file is an empty one when `path` is NULL (the default file).
  * 0; -EINVAL: the report has at least one error, all that were found; -ENOMEM. `report` is filled in both cases
  * (warnings), and released by conf_report_done(). */
-int conf_load(const char *path, enum conf_scope scope, struct conf_report *report, struct conf **ret);
+int conf_load(const char *path, enum conf_scope scope, struct conf_report *report,
+              struct conf **ret);
 
 struct conf *conf_free(struct conf *c);
 AUTO_DEFINE(struct conf, conf_free)

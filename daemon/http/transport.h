@@ -16,44 +16,45 @@
 #include "base/clock.h"
 #include "base/secret.h"
 
-#define HTTP_BODY_MAX      65536 /* bytes of a response; more is HTTP_TOO_LARGE */
-#define HTTP_TIMEOUT_US    (15 * US_PER_S)
-#define HTTP_CONNECT_US    (5 * US_PER_S)
-#define HTTP_LOGID_MAX     96
-#define HTTP_TYPE_MAX      96
-#define HTTP_PROBLEM_MAX   192
+#define HTTP_BODY_MAX    65536 /* bytes of a response; more is HTTP_TOO_LARGE */
+#define HTTP_TIMEOUT_US  (15 * US_PER_S)
+#define HTTP_CONNECT_US  (5 * US_PER_S)
+#define HTTP_LOGID_MAX   96
+#define HTTP_TYPE_MAX    96
+#define HTTP_PROBLEM_MAX 192
 
 /* A POST with a JSON body is all that Coze's token endpoints know. */
 struct http_request {
         char *url;
         struct secret *authorization; /* the value of the Authorization header, or NULL for none */
         struct secret *body;          /* application/json */
-        const char *ca_file;          /* borrowed from the configuration; NULL: the system's bundle */
-        bool allow_http;              /* plain http: to a loopback address, as the provider's allow_http says */
-        int64_t timeout_us;           /* of the whole exchange; 0: HTTP_TIMEOUT_US */
+        const char *ca_file; /* borrowed from the configuration; NULL: the system's bundle */
+        bool allow_http; /* plain http: to a loopback address, as the provider's allow_http says */
+        int64_t timeout_us; /* of the whole exchange; 0: HTTP_TIMEOUT_US */
 };
 
 struct http_request *http_request_free(struct http_request *req);
 AUTO_DEFINE(struct http_request, http_request_free)
 
 enum http_outcome {
-        HTTP_ANSWERED,      /* an answer came, whatever its status */
-        HTTP_NOT_SENT,      /* name, connection or TLS failed: the provider has seen nothing of the request */
-        HTTP_UNKNOWN,       /* failed after sending began: the provider may have acted on it */
+        HTTP_ANSWERED, /* an answer came, whatever its status */
+        HTTP_NOT_SENT, /* name, connection or TLS failed: the provider has seen nothing of the request */
+        HTTP_UNKNOWN, /* failed after sending began: the provider may have acted on it */
         HTTP_OUTCOME_MAX,
 };
 
 struct http_response {
         enum http_outcome outcome;
-        int status;                       /* HTTP_ANSWERED only */
-        struct secret *body;              /* never NULL when answered; at most HTTP_BODY_MAX bytes */
-        bool too_large;                   /* the body was cut because it exceeded HTTP_BODY_MAX */
+        int status;          /* HTTP_ANSWERED only */
+        struct secret *body; /* never NULL when answered; at most HTTP_BODY_MAX bytes */
+        bool too_large;      /* the body was cut because it exceeded HTTP_BODY_MAX */
         char content_type[HTTP_TYPE_MAX]; /* "" if absent */
         char logid[HTTP_LOGID_MAX];       /* X-Tt-Logid, cleaned; "" if absent */
         bool has_date;
-        wall_t date;                      /* the Date header: the provider's clock */
-        int64_t retry_after_us;           /* Retry-After in either form, relative to the Date header; -1 if absent */
-        char problem[HTTP_PROBLEM_MAX];   /* when not answered: one line for people, no secret in it */
+        wall_t date;            /* the Date header: the provider's clock */
+        int64_t retry_after_us; /* Retry-After in either form, relative to the Date header; -1 if absent */
+        char problem
+                [HTTP_PROBLEM_MAX]; /* when not answered: one line for people, no secret in it */
 };
 
 /* `resp` is borrowed for the length of the call. */

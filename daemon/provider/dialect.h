@@ -37,10 +37,10 @@ enum exchange_kind {
 struct exchange {
         enum exchange_kind kind;
         const struct conf_credential *credential;
-        int64_t duration_s;           /* jwt: duration_seconds; 0: leave it out */
-        const char *session_name;     /* jwt: or NULL */
-        const char *session_context;  /* jwt: canonical JSON object, or NULL */
-        const char *scope;            /* jwt: canonical JSON object, or NULL */
+        int64_t duration_s;                   /* jwt: duration_seconds; 0: leave it out */
+        const char *session_name;             /* jwt: or NULL */
+        const char *session_context;          /* jwt: canonical JSON object, or NULL */
+        const char *scope;                    /* jwt: canonical JSON object, or NULL */
         const struct secret *code, *verifier; /* authorization code */
         const struct secret *refresh_token;
         const struct secret *device_code;
@@ -48,17 +48,17 @@ struct exchange {
 
 enum refusal_kind {
         REFUSAL_NONE,
-        REFUSAL_TRANSPORT,     /* nothing was answered; set by the broker, not by a dialect */
-        REFUSAL_TRANSIENT,     /* 5xx, internal_error, an HTML error page of a gateway: try again later */
-        REFUSAL_RATE_LIMIT,    /* 429: not before retry_after */
+        REFUSAL_TRANSPORT, /* nothing was answered; set by the broker, not by a dialect */
+        REFUSAL_TRANSIENT, /* 5xx, internal_error, an HTML error page of a gateway: try again later */
+        REFUSAL_RATE_LIMIT, /* 429: not before retry_after */
         REFUSAL_CONFIGURATION, /* the operator must change something: key, region, app type, parameter */
-        REFUSAL_DEACTIVATED,   /* the application is switched off for now; may heal by itself */
-        REFUSAL_GRANT,         /* the grant (refresh token, code) is refused: a person must authorize again */
-        REFUSAL_NONSENSE,      /* an answer that makes no sense: HTML at 200, no token, already expired ... */
-        REFUSAL_PENDING,       /* device: authorization_pending */
-        REFUSAL_SLOW_DOWN,     /* device: slow_down */
-        REFUSAL_DENIED,        /* device: the person said no */
-        REFUSAL_EXPIRED,       /* device: the code ran out */
+        REFUSAL_DEACTIVATED, /* the application is switched off for now; may heal by itself */
+        REFUSAL_GRANT, /* the grant (refresh token, code) is refused: a person must authorize again */
+        REFUSAL_NONSENSE, /* an answer that makes no sense: HTML at 200, no token, already expired ... */
+        REFUSAL_PENDING,   /* device: authorization_pending */
+        REFUSAL_SLOW_DOWN, /* device: slow_down */
+        REFUSAL_DENIED,    /* device: the person said no */
+        REFUSAL_EXPIRED,   /* device: the code ran out */
         REFUSAL_KIND_MAX,
 };
 extern const char *const refusal_kind_names[REFUSAL_KIND_MAX];
@@ -70,18 +70,19 @@ struct refusal {
         char code[REFUSAL_CODE_MAX];
         char message[REFUSAL_MESSAGE_MAX];
         char logid[HTTP_LOGID_MAX];
-        char advice[REFUSAL_MESSAGE_MAX]; /* what to do next, for the operator; "" if nothing is known */
-        int64_t retry_after_us;           /* -1: not given */
+        char advice
+                [REFUSAL_MESSAGE_MAX]; /* what to do next, for the operator; "" if nothing is known */
+        int64_t retry_after_us;        /* -1: not given */
 };
 
 struct exchange_result {
-        struct refusal refusal;        /* kind REFUSAL_NONE: the exchange succeeded */
+        struct refusal refusal; /* kind REFUSAL_NONE: the exchange succeeded */
         struct secret *access_token;
-        struct secret *refresh_token;  /* NULL: the answer had none */
-        int64_t lifetime_us;           /* of the access token, from the moment of receipt; > 0 */
+        struct secret *refresh_token; /* NULL: the answer had none */
+        int64_t lifetime_us;          /* of the access token, from the moment of receipt; > 0 */
         int64_t lifetime_requested_us; /* what was asked for, 0 if nothing was; for the warning when they differ */
         bool has_skew;
-        int64_t skew_s;                /* the provider's clock minus ours, from its Date header */
+        int64_t skew_s; /* the provider's clock minus ours, from its Date header */
         /* EXCHANGE_DEVICE_START */
         struct secret *device_code;
         char user_code[64];
@@ -97,18 +98,18 @@ struct dialect {
 
         /* Makes the request. `provider_now` is our idea of the provider's clock (ours plus the learnt skew).
          * 0; -ENOMEM; -EIO: signing failed. The caller owns *ret. */
-        int (*encode)(const struct exchange *x, wall_t provider_now, const uint8_t random[DIALECT_RANDOM_SIZE],
-                      struct http_request **ret);
+        int (*encode)(const struct exchange *x, wall_t provider_now,
+                      const uint8_t random[DIALECT_RANDOM_SIZE], struct http_request **ret);
 
         /* Understands the answer (outcome HTTP_ANSWERED). `sent` and `received` are our wall clock then.
          * 0, with *ret filled (release with exchange_result_done); -ENOMEM. A refusal is a result, not an error. */
-        int (*decode)(const struct exchange *x, const struct http_response *resp, wall_t sent, wall_t received,
-                      struct exchange_result *ret);
+        int (*decode)(const struct exchange *x, const struct http_response *resp, wall_t sent,
+                      wall_t received, struct exchange_result *ret);
 
         /* The URL a person opens (RFC 6749 section 4.1.1); `challenge` is the S256 code challenge or NULL.
          * `url` is wiped by the caller. 0, -ENOMEM. */
-        int (*authorize_url)(const struct conf_credential *credential, const char *state, const char *challenge,
-                             char **ret_url);
+        int (*authorize_url)(const struct conf_credential *credential, const char *state,
+                             const char *challenge, char **ret_url);
 };
 
 extern const struct dialect dialect_coze;

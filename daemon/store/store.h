@@ -33,12 +33,12 @@ struct record {
         const char *credential; /* borrowed on put() */
         const char *subject;    /* "" for the credential itself */
         enum record_kind kind;
-        struct secret *secret;  /* borrowed on put(); on get() the caller owns it */
-        wall_t obtained_at;     /* by our clock */
-        wall_t expires_at;      /* of the secret, by our clock */
+        struct secret *secret; /* borrowed on put(); on get() the caller owns it */
+        wall_t obtained_at;    /* by our clock */
+        wall_t expires_at;     /* of the secret, by our clock */
 };
 
-#define STORE_NEVER ((wall_t) { INT64_MAX })
+#define STORE_NEVER ((wall_t){ INT64_MAX })
 
 /* `r` is 0 or a negative errno. */
 typedef void store_done_fn(void *user, int r);
@@ -46,11 +46,13 @@ typedef void store_done_fn(void *user, int r);
 struct store {
         /* Durable when done(user, 0) is called; copies what it needs. `done` may be NULL. 0 or -ENOMEM. */
         int (*put)(void *self, const struct record *record, store_done_fn *done, void *user);
-        int (*remove)(void *self, const char *credential, const char *subject, store_done_fn *done, void *user);
+        int (*remove)(void *self, const char *credential, const char *subject, store_done_fn *done,
+                      void *user);
 
         /* 0, with *ret filled: credential and subject are the caller's own pointers, `secret` is the caller's.
          * STORE_E_ABSENT; -EBADMSG with a sentence. Less than a millisecond: for the call that needs it, not in loops. */
-        int (*get)(void *self, const char *credential, const char *subject, struct why *why, struct record *ret);
+        int (*get)(void *self, const char *credential, const char *subject, struct why *why,
+                   struct record *ret);
 
         void *self;
 };
