@@ -278,7 +278,7 @@ static int key_from_der(const struct secret *der, struct why *why, struct key **
 
 static int key_parse_text(const char *pem, size_t len, struct why *why, struct key **ret) {
         AUTO(secret_unrefp) struct secret *text = NULL, *base64 = NULL, *der = NULL;
-        struct key_block block;
+        struct key_block block = { 0 };
         size_t blank = 0;
         int r;
 
