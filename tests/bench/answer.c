@@ -86,10 +86,12 @@ enum answer_state answer_parse(const char *bytes, size_t len, struct answer *ret
                 return ANSWER_PARTIAL;
         if (!answer_status(bytes, &a.status))
                 return ANSWER_BROKEN;
-        blank = memmem(bytes, len, "\r\n\r\n", 4);
+        line_end = memmem(bytes, len, "\r\n", 2);
+        if (!line_end)
+                return ANSWER_PARTIAL;
+        blank = memmem(line_end, len - (size_t) (line_end - bytes), "\r\n\r\n", 4);
         if (!blank)
                 return ANSWER_PARTIAL;
-        line_end = memmem(bytes, len, "\r\n", 2);
         if (!answer_headers(line_end + 2, blank + 2, &a))
                 return ANSWER_BROKEN;
         a.head = (size_t) (blank + 4 - bytes);

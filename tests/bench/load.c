@@ -419,6 +419,18 @@ static void load_start(struct load *l, const struct options *o) {
         }
 }
 
+static void load_free(struct load *l) {
+        for (unsigned i = 0; i < l->options->connections; i++) {
+                if (l->connections[i].fd >= 0)
+                        connection_close(&l->connections[i]);
+                free(l->connections[i].buf);
+        }
+        free(l->connections);
+        free(l->free);
+        (void) close(l->epoll_fd); /* no data in it to lose */
+        free(l);
+}
+
 static double load_us(const struct load *l, double fraction) {
         return (double) histogram_quantile(&l->latency, fraction) / 1e3;
 }
@@ -598,5 +610,6 @@ int main(int argc, char **argv) {
         load_report(l);
         if (options.idle)
                 load_hold();
-        return EXIT_SUCCESS; /* the kernel takes back the rest */
+        load_free(l);
+        return EXIT_SUCCESS;
 }
