@@ -63,12 +63,13 @@ bool wire_is_name(const char *name) {
         return true;
 }
 
-int wire_path_begin(struct wire_path *path, const char *prefix, const char *name) {
+int wire_path_begin(struct wire_path *path, const char *prefix, const char *name,
+                    const char *suffix) {
         int n;
 
-        if (name && !wire_is_name(name))
+        if (!wire_is_name(name))
                 return -EINVAL;
-        n = snprintf(path->text, sizeof(path->text), "%s%s", prefix, name ? name : "");
+        n = snprintf(path->text, sizeof(path->text), "%s%s%s", prefix, name, suffix);
         if (n < 0 || (size_t) n >= sizeof(path->text))
                 return -EINVAL;
         path->len = (size_t) n;

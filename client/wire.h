@@ -36,8 +36,10 @@ struct wire_path {
         size_t len;
 };
 
-/* Starts with `prefix` and, unless NULL, a credential's name. 0; -EINVAL: not a name. */
-int wire_path_begin(struct wire_path *path, const char *prefix, const char *name);
+/* Starts with `prefix`, a credential's name, and what follows it ("" or "/secret").
+ * 0; -EINVAL: not a name. */
+int wire_path_begin(struct wire_path *path, const char *prefix, const char *name,
+                    const char *suffix);
 
 /* Adds a query parameter, percent-encoded. 0; -ENOBUFS: too long, nothing is added then. */
 int wire_path_add(struct wire_path *path, const char *key, const char *value);

@@ -1,0 +1,210 @@
+#include "client/ask.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/protocol.h"
+#include "client/words.h"
+
+#define ASK_JSON_DEPTH    16
+#define ASK_SENTENCE_SIZE 1024 /* bytes of a description that are shown */
+
+/* Answers */
+
+struct json_object *ask_json(const struct wire_answer *answer) {
+        struct json_tokener *tokener;
+        struct json_object *o = NULL;
+
+        if (strcmp(answer->content_type, "application/json") != 0 || answer->body_len > INT_MAX)
+                return NULL;
+        tokener = json_tokener_new_ex(ASK_JSON_DEPTH);
+        if (!tokener)
+                return NULL;
+        json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+        o = json_tokener_parse_ex(tokener, answer->body, (int) answer->body_len);
+        json_tokener_free(tokener);
+        if (json_object_is_type(o, json_type_object))
+                return o;
+        json_object_put(o);
+        return NULL;
+}
+
+const char *ask_text(struct json_object *o, const char *key) {
+        struct json_object *v;
+
+        if (!json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, json_type_string))
+                return NULL;
+        return json_object_get_string(v);
+}
+
+int64_t ask_number(struct json_object *o, const char *key) {
+        struct json_object *v;
+
+        if (!json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, json_type_int))
+                return -1;
+        return json_object_get_int64(v);
+}
+
+/* What went wrong */
+
+static int ask_explain_unreachable(const char *socket, int r) {
+        if (r == -EACCES || r == -EPERM) {
+                say("you may not connect to %s: join the group that owns it "
+                    "(see ls -l; then log in again), or ask for socket_mode and socket_group",
+                    socket);
+                return EXIT_DENIED;
+        }
+        if (r == -ENAMETOOLONG) {
+                say("the socket's path is longer than %d bytes: %s", WIRE_SOCKET_MAX - 1, socket);
+                return EXIT_USAGE;
+        }
+        if (r == -ETIMEDOUT)
+                say("the daemon at %s takes no more connections: it hangs or is overrun; "
+                    "see journalctl -u bearerd",
+                    socket);
+        else
+                say("no daemon at %s: %s\n"
+                    "  the system's:  systemctl start bearerd\n"
+                    "  your own:      bearerd --user\n"
+                    "  another one:   --socket PATH, or set " PROTOCOL_SOCKET_ENV,
+                    socket, strerror(-r));
+        return EXIT_UNREACHABLE;
+}
+
+static int ask_explain_broken(const char *socket, int r) {
+        switch (r) {
+        case -ECONNRESET:
+                say("the daemon at %s hung up before it had answered: see journalctl -u bearerd, "
+                    "then try again",
+                    socket);
+                return EXIT_UNREACHABLE;
+        case -ETIMEDOUT:
+                say("the daemon at %s did not answer in time: see journalctl -u bearerd", socket);
+                return EXIT_UNREACHABLE;
+        case -EBADMSG:
+                say("what came from %s is not an answer of bearerd: is that its socket?", socket);
+                return EXIT_FAILED;
+        case -EMSGSIZE:
+                say("the answer from %s is too large to be one of bearerd: is that its socket?",
+                    socket);
+                return EXIT_FAILED;
+        default:
+                say("talking to %s failed: %s", socket, strerror(-r));
+                return EXIT_FAILED;
+        }
+}
+
+static int ask_exit_code(int status) {
+        switch (status) {
+        case 403:
+                return EXIT_DENIED;
+        case 409:
+                return EXIT_AUTHORIZE;
+        case 502:
+        case 503:
+        case 504:
+                return EXIT_UPSTREAM;
+        default:
+                return EXIT_FAILED;
+        }
+}
+
+/* "the provider said: HTTP 401, invalid_grant, "token is expired" (logid 2024...)" */
+static void ask_say_upstream(struct json_object *upstream) {
+        const char *parts[] = { ask_text(upstream, "error"), ask_text(upstream, "message"),
+                                ask_text(upstream, "logid") };
+        char error[128], message[ASK_SENTENCE_SIZE], logid[128];
+        int64_t status = ask_number(upstream, "status");
+
+        words_clean(parts[0] ? parts[0] : "", error, sizeof(error));
+        words_clean(parts[1] ? parts[1] : "", message, sizeof(message));
+        words_clean(parts[2] ? parts[2] : "", logid, sizeof(logid));
+        if (status > 0)
+                say("the provider said: HTTP %" PRId64 "%s%s%s%s%s%s", status, *error ? " " : "",
+                    error, *message ? ": " : "", message, *logid ? "; logid " : "", logid);
+        else if (*error || *message)
+                say("the provider said: %s%s%s%s%s", error, *error && *message ? ": " : "", message,
+                    *logid ? "; logid " : "", logid);
+}
+
+static int ask_explain_refused(const struct call *call, const struct wire_answer *answer) {
+        AUTO(ask_json_putp) struct json_object *o = ask_json(answer);
+        const char *text = ask_text(o, "error_description");
+        struct json_object *upstream;
+        char sentence[ASK_SENTENCE_SIZE];
+
+        if (!text)
+                text = ask_text(o, "error");
+        if (!text)
+                text = "the daemon says no more than this; see journalctl -u bearerd";
+        words_clean(text, sentence, sizeof(sentence));
+        if (!ask_text(o, "error_description"))
+                say("%s%sHTTP %d: %s", call->name ? call->name : "", call->name ? ": " : "",
+                    answer->status, sentence);
+        else
+                say("%s%s%s", call->name ? call->name : "", call->name ? ": " : "", sentence);
+        if (json_object_object_get_ex(o, "upstream", &upstream) &&
+            json_object_is_type(upstream, json_type_object))
+                ask_say_upstream(upstream);
+        if (answer->retry_after_s >= 0) {
+                char span[WORDS_SPAN_SIZE];
+
+                say("try again in %s", words_span(answer->retry_after_s, span));
+        }
+        return ask_exit_code(answer->status);
+}
+
+/* The question */
+
+static int ask_connect(const struct call *call, char socket[WIRE_SOCKET_MAX], int *ret_fd) {
+        int r;
+
+        if (call->socket) {
+                if (strlen(call->socket) >= WIRE_SOCKET_MAX)
+                        return -ENAMETOOLONG;
+                strcpy(socket, call->socket);
+        } else {
+                strcpy(socket, "$" PROTOCOL_SOCKET_ENV); /* shown if its value does not fit */
+                r = wire_find_socket(socket);
+                if (r < 0)
+                        return r;
+        }
+        return wire_connect(socket, ASK_CONNECT_US, ret_fd);
+}
+
+int ask_quietly(const struct call *call, const struct wire_request *request,
+                struct wire_answer *ret) {
+        char socket[WIRE_SOCKET_MAX];
+        int fd, r;
+
+        r = ask_connect(call, socket, &fd);
+        if (r < 0)
+                return r;
+        r = wire_call(fd, request, ret);
+        (void) close(fd); /* one question, one connection */
+        return r;
+}
+
+int ask(const struct call *call, const struct wire_request *request, struct wire_answer *ret) {
+        struct wire_answer answer;
+        char socket[WIRE_SOCKET_MAX] = "";
+        int fd, r;
+
+        r = ask_connect(call, socket, &fd);
+        if (r < 0)
+                return ask_explain_unreachable(*socket ? socket : call->socket, r);
+        r = wire_call(fd, request, &answer);
+        (void) close(fd); /* one question, one connection */
+        if (r < 0)
+                return ask_explain_broken(socket, r);
+        if (answer.status < 200 || answer.status > 299) {
+                r = ask_explain_refused(call, &answer);
+                wire_answer_done(&answer);
+                return r;
+        }
+        *ret = answer;
+        return EXIT_DONE;
+}

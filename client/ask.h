@@ -1,0 +1,36 @@
+#pragma once
+/*
+ * One question to the daemon, on behalf of a person
+ *
+ * wire.h with a connection of its own for each question, and with an explanation of everything
+ * that can go wrong: what happened, to what, and what to do next.
+ */
+
+#include <json-c/json.h>
+
+#include "client/verb.h"
+#include "client/wire.h"
+
+#define ASK_TIMEOUT_S  10 /* for an answer that does not wait for the provider */
+#define ASK_CONNECT_US INT64_C(5000000)
+
+/* EXIT_DONE, with *ret a 2xx answer: wire_answer_done(). Otherwise an exit code, and it has been
+ * said why. */
+int ask(const struct call *call, const struct wire_request *request, struct wire_answer *ret);
+
+/* The same without a word, whatever the status. 0 or a negative errno. */
+int ask_quietly(const struct call *call, const struct wire_request *request,
+                struct wire_answer *ret);
+
+/* The JSON object in the answer, or NULL if it holds something else. json_object_put(). */
+struct json_object *ask_json(const struct wire_answer *answer);
+
+/* Borrowed from `o`; NULL: absent, or not a text. */
+const char *ask_text(struct json_object *o, const char *key);
+
+/* -1: absent, or not a number. */
+int64_t ask_number(struct json_object *o, const char *key);
+
+static inline void ask_json_putp(struct json_object **o) {
+        json_object_put(*o);
+}

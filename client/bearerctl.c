@@ -1,0 +1,466 @@
+/*
+ * bearerctl: the command line of bearerd
+ *
+ * Two tables say all of it, verbs and options. The parser, the help texts and "did you mean" are
+ * made from them.
+ */
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "client/protocol.h"
+#include "client/verb.h"
+#include "client/wire.h"
+#include "client/words.h"
+
+#define N_ELEMENTS(a) (sizeof(a) / sizeof((a)[0]))
+#define NEAR          3 /* slips within which a word is taken for a misspelling */
+
+void say(const char *format, ...) {
+        char line[4096];
+        va_list ap;
+
+        va_start(ap, format);
+        (void) vsnprintf(line, sizeof(line), format, ap); /* a longer one is cut */
+        va_end(ap);
+        (void) fprintf(stderr, "bearerctl: %s\n", line);
+}
+
+/* Options */
+
+enum option_id {
+        OPTION_SUBJECT,
+        OPTION_MIN_TTL,
+        OPTION_WAIT,
+        OPTION_REJECTED,
+        OPTION_HEADER,
+        OPTION_JSON,
+        OPTION_ENV,
+        OPTION_EXPIRES_AT,
+        OPTION_USER,
+        OPTION_SOCKET,
+        OPTION_HELP,
+        OPTION_VERSION,
+};
+
+#define BIT(id)        (1u << (id))
+#define OPTIONS_ALWAYS (BIT(OPTION_SOCKET) | BIT(OPTION_HELP) | BIT(OPTION_VERSION))
+
+struct parsed {
+        struct call call;
+        bool help, version;
+};
+
+static int option_subject(struct parsed *p, const char *value) {
+        if (strlen(value) > PROTOCOL_SUBJECT_MAX) {
+                say("--subject: at most %d bytes", PROTOCOL_SUBJECT_MAX);
+                return -EINVAL;
+        }
+        p->call.subject = *value ? value : NULL; /* the empty one is the credential itself */
+        return 0;
+}
+
+static int option_span(const char *name, const char *value, int64_t max_s, int64_t *ret_s) {
+        int64_t s;
+
+        if (words_parse_span(value, &s) < 0) {
+                say("%s: \"%s\" is not a time span: write it with a unit, as 90s, 15min or 12h",
+                    name, value);
+                return -EINVAL;
+        }
+        if (s > max_s) {
+                char most[WORDS_SPAN_SIZE];
+
+                say("%s: %s is too long: at most %s", name, value, words_span(max_s, most));
+                return -EINVAL;
+        }
+        *ret_s = s;
+        return 0;
+}
+
+static int option_min_ttl(struct parsed *p, const char *value) {
+        return option_span("--min-ttl", value, INT32_MAX, &p->call.min_ttl_s);
+}
+
+static int option_wait(struct parsed *p, const char *value) {
+        return option_span("--wait", value, PROTOCOL_WAIT_MAX_S, &p->call.wait_s);
+}
+
+static int option_rejected(struct parsed *p, const char *value) {
+        if (!words_is_fingerprint(value)) {
+                say("--rejected: 16 hex digits, as Bearer-Fingerprint and --json give them, "
+                    "never the token itself");
+                return -EINVAL;
+        }
+        p->call.rejected = value;
+        return 0;
+}
+
+static int option_form(struct parsed *p, enum form form) {
+        if (p->call.form != FORM_PLAIN && p->call.form != form) {
+                say("one of --header, --json and --env, not two");
+                return -EINVAL;
+        }
+        p->call.form = form;
+        return 0;
+}
+
+static int option_header(struct parsed *p, const char *value) {
+        (void) value;
+        return option_form(p, FORM_HEADER);
+}
+
+static int option_json(struct parsed *p, const char *value) {
+        (void) value;
+        return option_form(p, FORM_JSON);
+}
+
+static int option_env(struct parsed *p, const char *value) {
+        (void) value;
+        return option_form(p, FORM_ENV);
+}
+
+static int option_expires_at(struct parsed *p, const char *value) {
+        const int64_t now = time(NULL);
+        int64_t at;
+
+        if (words_parse_date(value, &at) < 0) {
+                say("--expires-at: \"%s\" is no date: write 2027-01-31, \"2027-01-31 18:00\", "
+                    "2027-01-31T10:00:00Z or UNIX seconds",
+                    value);
+                return -EINVAL;
+        }
+        if (at <= now) {
+                say("--expires-at: %s has passed: make a new token", value);
+                return -EINVAL;
+        }
+        if (at / 100 > now) { /* some 5000 years */
+                say("--expires-at: %s is too far away: UNIX seconds are meant, not milliseconds",
+                    value);
+                return -EINVAL;
+        }
+        p->call.expires_at = at;
+        return 0;
+}
+
+static int option_user(struct parsed *p, const char *value) {
+        (void) value;
+        p->call.user = true;
+        return 0;
+}
+
+static int option_socket(struct parsed *p, const char *value) {
+        if (!*value || strlen(value) >= WIRE_SOCKET_MAX) {
+                say("--socket: a path of 1 to %d bytes", WIRE_SOCKET_MAX - 1);
+                return -EINVAL;
+        }
+        p->call.socket = value;
+        return 0;
+}
+
+static int option_help(struct parsed *p, const char *value) {
+        (void) value;
+        p->help = true;
+        return 0;
+}
+
+static int option_version(struct parsed *p, const char *value) {
+        (void) value;
+        p->version = true;
+        return 0;
+}
+
+static const struct option {
+        const char *name;
+        char letter;       /* 0: none */
+        const char *value; /* NULL: takes none */
+        int (*take)(struct parsed *p, const char *value);
+        const char *help;
+} options[] = {
+        [OPTION_SUBJECT] = { "--subject", 0, "S", option_subject,
+                             "the end user below the credential (default: none)" },
+        [OPTION_MIN_TTL] = { "--min-ttl", 0, "SPAN", option_min_ttl,
+                             "the token must be good for this long (default: 60s)" },
+        [OPTION_WAIT] = { "--wait", 0, "SPAN", option_wait,
+                          "wait so long for the provider (default: 30s, most: 2min)" },
+        [OPTION_REJECTED] = { "--rejected", 0, "FINGERPRINT", option_rejected,
+                              "the API refused that token: renew it" },
+        [OPTION_HEADER] = { "--header", 0, NULL, option_header, "print an Authorization header" },
+        [OPTION_JSON] = { "--json", 0, NULL, option_json, "print JSON, as the daemon sent it" },
+        [OPTION_ENV] = { "--env", 0, NULL, option_env,
+                         "print COZE_API_TOKEN=... and COZE_API_BASE=... for a shell" },
+        [OPTION_EXPIRES_AT] = { "--expires-at", 0, "DATE", option_expires_at,
+                                "when the token expires: 2027-01-31, or UNIX seconds" },
+        [OPTION_USER] = { "--user", 0, NULL, option_user,
+                          "the configuration of bearerd --user, not the system's" },
+        [OPTION_SOCKET] = { "--socket", 0, "PATH", option_socket,
+                            "the daemon's socket (default: see bearerctl(1))" },
+        [OPTION_HELP] = { "--help", 'h', NULL, option_help, "print help" },
+        [OPTION_VERSION] = { "--version", 'V', NULL, option_version, "print the version" },
+};
+
+/* Verbs */
+
+static int verb_help(const struct call *call);
+
+static const struct verb {
+        const char *name;
+        const char *operands; /* for the usage line */
+        const char *help;
+        int (*run)(const struct call *call);
+        unsigned options;
+        int least, most; /* operands */
+        bool command;    /* a command follows them */
+        bool secret;     /* a token passes through: no core dump, no debugger */
+} verbs[] = {
+        { "get", "NAME", "print a token that is still good", verb_get,
+          BIT(OPTION_SUBJECT) | BIT(OPTION_MIN_TTL) | BIT(OPTION_WAIT) | BIT(OPTION_REJECTED) |
+                  BIT(OPTION_HEADER) | BIT(OPTION_JSON) | BIT(OPTION_ENV),
+          .least = 1, .most = 1, .secret = true },
+        { "exec", "NAME -- COMMAND...", "run a command with the token in its environment",
+          verb_exec, BIT(OPTION_SUBJECT) | BIT(OPTION_MIN_TTL) | BIT(OPTION_WAIT), .least = 1,
+          .most = 1, .command = true, .secret = true },
+        { "set", "NAME", "hand over a new static token, on standard input", verb_set,
+          BIT(OPTION_EXPIRES_AT), .least = 1, .most = 1, .secret = true },
+        { "list", "", "names of the credentials that you may use", verb_list, .options = 0 },
+        { "status", "[NAME]", "their state, and what needs attention", verb_status,
+          BIT(OPTION_JSON), .most = 1 },
+        { "check", "[FILE]", "check the configuration and its keys", verb_check, BIT(OPTION_USER),
+          .most = 1 },
+        { "health", "", "tell whether the daemon runs and every token is good", verb_health,
+          .options = 0 },
+        { "help", "[VERB]", "this text, or the options of a verb", verb_help, .most = 1 },
+};
+
+static const struct verb *verb_find(const char *name) {
+        for (size_t i = 0; i < N_ELEMENTS(verbs); i++)
+                if (strcmp(verbs[i].name, name) == 0)
+                        return &verbs[i];
+        return NULL;
+}
+
+/* Help */
+
+static void help_print_options(unsigned set) {
+        for (size_t i = 0; i < N_ELEMENTS(options); i++) {
+                const struct option *o = &options[i];
+                char left[32];
+
+                if (!(set & BIT(i)))
+                        continue;
+                (void) snprintf(left, sizeof(left), "%s%s%s", o->name, o->value ? " " : "",
+                                o->value ? o->value : "");
+                (void) printf("  %-23s %s\n", left, o->help);
+        }
+}
+
+static void help_print(void) {
+        (void) puts("Usage: bearerctl [--socket PATH] VERB [ARGUMENT...]\n"
+                    "Ask bearerd, the local token broker, for Coze access tokens.\n");
+        for (size_t i = 0; i < N_ELEMENTS(verbs); i++) {
+                char left[40];
+
+                (void) snprintf(left, sizeof(left), "%s %s", verbs[i].name, verbs[i].operands);
+                (void) printf("  %-25s %s\n", left, verbs[i].help);
+        }
+        (void) puts("\nExamples:\n"
+                    "  bearerctl get bot --header | curl -H @- https://api.coze.cn/v1/workspaces\n"
+                    "  bearerctl exec bot -- python3 app.py\n"
+                    "  bearerctl set mypat --expires-at 2027-01-31 < token.txt\n"
+                    "\nExit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable,\n"
+                    "4 access denied, 5 authorization required, 6 upstream failed.\n"
+                    "More: bearerctl help VERB, man bearerctl");
+}
+
+static void help_print_verb(const struct verb *verb) {
+        (void) printf("Usage: bearerctl %s %s%s\n%c%s.\n\n", verb->name,
+                      verb->options ? "[OPTION...] " : "", verb->operands,
+                      toupper((unsigned char) verb->help[0]), verb->help + 1);
+        help_print_options(verb->options | OPTIONS_ALWAYS);
+}
+
+/* Standard output may be a full disk: what was printed must have arrived. */
+int finish(void) {
+        if (fflush(stdout) == 0 && !ferror(stdout))
+                return EXIT_DONE;
+        say("cannot write to standard output: %m");
+        return EXIT_FAILED;
+}
+
+/* "unknown verb "stats": did you mean status?" */
+static int usage_unknown_verb(const char *word) {
+        const char *nearest = NULL;
+        unsigned best = NEAR;
+
+        for (size_t i = 0; i < N_ELEMENTS(verbs); i++) {
+                unsigned d = words_distance(word, verbs[i].name);
+
+                if (d < best) {
+                        best = d;
+                        nearest = verbs[i].name;
+                }
+        }
+        if (nearest)
+                say("unknown verb \"%s\": did you mean %s?", word, nearest);
+        else
+                say("unknown verb \"%s\": bearerctl --help lists them", word);
+        return EXIT_USAGE;
+}
+
+static int usage_unknown_option(const struct verb *verb, const char *word) {
+        const unsigned set = verb ? OPTIONS_ALWAYS | verb->options : ~0u;
+        const char *nearest = NULL;
+        unsigned best = NEAR;
+
+        for (size_t i = 0; i < N_ELEMENTS(options); i++) {
+                unsigned d = words_distance(word, options[i].name);
+
+                if (set & BIT(i) && d < best) {
+                        best = d;
+                        nearest = options[i].name;
+                }
+        }
+        if (nearest)
+                say("unknown option %s: did you mean %s?", word, nearest);
+        else
+                say("%s%sunknown option %s: bearerctl help %s lists them", verb ? verb->name : "",
+                    verb ? ": " : "", word, verb ? verb->name : "VERB");
+        return EXIT_USAGE;
+}
+
+static int verb_help(const struct call *call) {
+        const struct verb *verb;
+
+        if (!call->name) {
+                help_print();
+                return finish();
+        }
+        verb = verb_find(call->name);
+        if (!verb)
+                return usage_unknown_verb(call->name);
+        help_print_verb(verb);
+        return finish();
+}
+
+/* The command line */
+
+static int parse_option(struct parsed *p, const struct verb *verb, char **argv, int *i) {
+        const unsigned set = OPTIONS_ALWAYS | (verb ? verb->options : 0);
+        const char *word = argv[*i], *equals = strchr(word, '=');
+        size_t len = equals ? (size_t) (equals - word) : strlen(word);
+        const char *value = equals ? equals + 1 : NULL;
+
+        for (size_t k = 0; k < N_ELEMENTS(options); k++) {
+                const struct option *o = &options[k];
+                const bool letter = o->letter && word[1] == o->letter && !word[2];
+
+                if (!letter && (strlen(o->name) != len || strncmp(o->name, word, len) != 0))
+                        continue;
+                if (!(set & BIT(k))) {
+                        if (verb)
+                                say("%s takes no %s: bearerctl help %s lists its options",
+                                    verb->name, o->name, verb->name);
+                        else
+                                say("%s comes after the verb", o->name);
+                        return EXIT_USAGE;
+                }
+                if (!o->value && value) {
+                        say("%s takes no value", o->name);
+                        return EXIT_USAGE;
+                }
+                if (o->value && !value)
+                        value = argv[++*i];
+                if (o->value && !value) {
+                        say("%s needs a value: %s %s", o->name, o->name, o->value);
+                        return EXIT_USAGE;
+                }
+                return o->take(p, value) < 0 ? EXIT_USAGE : EXIT_DONE;
+        }
+        return usage_unknown_option(verb, word);
+}
+
+static int parse_operand(struct parsed *p, const struct verb *verb, const char *word) {
+        if (verb->run == verb_check) {
+                p->call.file = word;
+                return EXIT_DONE;
+        }
+        if (verb->run != verb_help && !wire_is_name(word)) {
+                say("\"%s\" is not the name of a credential: 1 to %d of A-Z a-z 0-9 . _ -", word,
+                    PROTOCOL_NAME_MAX);
+                return EXIT_USAGE;
+        }
+        p->call.name = word;
+        return EXIT_DONE;
+}
+
+/* Fills *p; *ret_verb is NULL if there is none. EXIT_DONE, or it has been said what is wrong. */
+static int parse(char **argv, struct parsed *p, const struct verb **ret_verb) {
+        const struct verb *verb = NULL;
+        bool only_operands = false;
+        int operands = 0, r = EXIT_DONE;
+
+        for (int i = 1; argv[i] && r == EXIT_DONE && !p->help && !p->version; i++) {
+                char *word = argv[i];
+
+                if (!only_operands && strcmp(word, "--") == 0)
+                        only_operands = true;
+                else if (!only_operands && word[0] == '-' && word[1])
+                        r = parse_option(p, verb, argv, &i);
+                else if (!verb) {
+                        verb = verb_find(word);
+                        if (!verb)
+                                r = usage_unknown_verb(word);
+                } else if (operands < verb->most) {
+                        operands++;
+                        r = parse_operand(p, verb, word);
+                } else if (verb->command) {
+                        p->call.command = &argv[i]; /* the rest is its own */
+                        break;
+                } else {
+                        say("%s: \"%s\" is one argument too many", verb->name, word);
+                        r = EXIT_USAGE;
+                }
+        }
+        *ret_verb = verb;
+        if (r != EXIT_DONE || p->help || p->version)
+                return r;
+        if (!verb) {
+                say("which verb? bearerctl --help lists them");
+                return EXIT_USAGE;
+        }
+        if (operands < verb->least || (verb->command && !p->call.command)) {
+                say("%s: something is missing: bearerctl %s %s", verb->name, verb->name,
+                    verb->operands);
+                return EXIT_USAGE;
+        }
+        return EXIT_DONE;
+}
+
+int main(int argc, char **argv) {
+        struct parsed p = { .call = { .min_ttl_s = -1, .wait_s = -1, .expires_at = -1 } };
+        const struct verb *verb = NULL;
+        int r;
+
+        r = argc > 0 ? parse(argv, &p, &verb) : EXIT_USAGE;
+        if (r != EXIT_DONE)
+                return r;
+        if (p.version) {
+                (void) puts("bearerctl " BEARERD_VERSION);
+                return finish();
+        }
+        if (p.help) {
+                if (verb)
+                        help_print_verb(verb);
+                else
+                        help_print();
+                return finish();
+        }
+        if (verb->secret)
+                (void) prctl(PR_SET_DUMPABLE, 0); /* a second line of defence; fails nowhere */
+        return verb->run(&p.call);
+}
