@@ -16,14 +16,16 @@
 #include "base/clock.h"
 #include "base/secret.h"
 
-#define HTTP_BODY_MAX    65536 /* bytes of a response; more is HTTP_TOO_LARGE */
-#define HTTP_TIMEOUT_US  (15 * US_PER_S)
-#define HTTP_CONNECT_US  (5 * US_PER_S)
-#define HTTP_LOGID_MAX   96
-#define HTTP_TYPE_MAX    96
-#define HTTP_PROBLEM_MAX 192
+#define HTTP_BODY_MAX           65536 /* bytes of a response; more is HTTP_TOO_LARGE */
+#define HTTP_TIMEOUT_US         (15 * US_PER_S)
+#define HTTP_CONNECT_US         (5 * US_PER_S)
+#define HTTP_RETRY_AFTER_MAX_US US_PER_D
+#define HTTP_LOGID_MAX          96
+#define HTTP_TYPE_MAX           96
+#define HTTP_PROBLEM_MAX        192
 
-/* A POST with a JSON body is all that Coze's token endpoints know. */
+/* A POST with a JSON body is all that Coze's token endpoints know. A request is presented once at most: refresh
+ * tokens, codes and assertions are single use, so a transport never repeats one by itself. */
 struct http_request {
         char *url;
         struct secret *authorization; /* the value of the Authorization header, or NULL for none */
@@ -38,8 +40,8 @@ AUTO_DEFINE(struct http_request, http_request_free)
 
 enum http_outcome {
         HTTP_ANSWERED, /* an answer came, whatever its status */
-        HTTP_NOT_SENT, /* name, connection or TLS failed: the provider has seen nothing of the request */
-        HTTP_UNKNOWN, /* failed after sending began: the provider may have acted on it */
+        HTTP_NOT_SENT, /* no byte of the body was sent (name, connection or TLS failed): nothing can have come of it */
+        HTTP_UNKNOWN, /* failed after the body was begun: the provider may have acted on it */
         HTTP_OUTCOME_MAX,
 };
 
@@ -52,7 +54,7 @@ struct http_response {
         char logid[HTTP_LOGID_MAX];       /* X-Tt-Logid, cleaned; "" if absent */
         bool has_date;
         wall_t date;            /* the Date header: the provider's clock */
-        int64_t retry_after_us; /* Retry-After in either form, relative to the Date header; -1 if absent */
+        int64_t retry_after_us; /* Retry-After in either form, at most HTTP_RETRY_AFTER_MAX_US; -1 if absent */
         char problem
                 [HTTP_PROBLEM_MAX]; /* when not answered: one line for people, no secret in it */
 };
@@ -62,7 +64,8 @@ typedef void http_done_fn(void *user, const struct http_response *resp);
 
 struct transport {
         /* Takes over `req`, also on failure. 0: done(user, ...) will be called exactly once, unless cancelled.
-         * A negative errno: nothing was sent and done() is not called. */
+         * A negative errno: nothing was sent and done() is not called; -EINVAL: the authorization cannot stand in
+         * a header. */
         int (*send)(void *self, struct http_request *req, http_done_fn *done, void *user);
         /* done() is not called for this `user` any more. Unknown: no effect. */
         void (*cancel)(void *self, void *user);
