@@ -66,7 +66,8 @@ void inbox_run(struct inbox *i) {
         struct message *m, *next;
         uint64_t count;
 
-        (void) !read(i->fd, &count, sizeof(count)); /* before the list is taken: a later post wakes us again */
+        (void) !read(i->fd, &count,
+                     sizeof(count)); /* before the list is taken: a later post wakes us again */
         (void) pthread_mutex_lock(&i->mtx);
         m = i->first;
         i->first = NULL;

@@ -12,7 +12,7 @@ struct list_link {
         struct list_link *prev, *next;
 };
 
-#define list_entry(link, type, member) ((type *) (void *) ((char *) (link) - offsetof(type, member)))
+#define list_entry(link, type, member) ((type *) (void *) ((char *) (link) -offsetof(type, member)))
 
 static inline void list_init(struct list_link *head) {
         head->prev = head->next = head;

@@ -25,8 +25,10 @@ static inline void table_sip_round(uint64_t v[4]) {
 
 static uint64_t table_hash(const struct table *t, const char *key) {
         size_t len = strlen(key), left;
-        uint64_t v[4] = { t->seed[0] ^ UINT64_C(0x736f6d6570736575), t->seed[1] ^ UINT64_C(0x646f72616e646f6d),
-                          t->seed[0] ^ UINT64_C(0x6c7967656e657261), t->seed[1] ^ UINT64_C(0x7465646279746573) };
+        uint64_t v[4] = { t->seed[0] ^ UINT64_C(0x736f6d6570736575),
+                          t->seed[1] ^ UINT64_C(0x646f72616e646f6d),
+                          t->seed[0] ^ UINT64_C(0x6c7967656e657261),
+                          t->seed[1] ^ UINT64_C(0x7465646279746573) };
         uint64_t m;
 
         for (left = len; left >= 8; left -= 8, key += 8) {
@@ -49,7 +51,7 @@ static uint64_t table_hash(const struct table *t, const char *key) {
 }
 
 int table_init(struct table *t, const struct random *random) {
-        *t = (struct table) { .n_buckets = TABLE_BUCKETS_FIRST };
+        *t = (struct table){ .n_buckets = TABLE_BUCKETS_FIRST };
         t->buckets = calloc(t->n_buckets, sizeof(struct table_node *));
         if (!t->buckets)
                 return RAISE(-ENOMEM);
@@ -59,7 +61,7 @@ int table_init(struct table *t, const struct random *random) {
 
 void table_done(struct table *t) {
         free(t->buckets);
-        *t = (struct table) { 0 };
+        *t = (struct table){ 0 };
 }
 
 static struct table_node **table_bucket(const struct table *t, uint64_t hash) {

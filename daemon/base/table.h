@@ -18,7 +18,8 @@
 struct table_node {
         struct table_node *next;
         uint64_t hash;
-        const char *key; /* belongs to the struct around this; must not change while it is in a table */
+        const char *
+                key; /* belongs to the struct around this; must not change while it is in a table */
 };
 
 struct table {
@@ -28,7 +29,8 @@ struct table {
         uint64_t seed[2];
 };
 
-#define table_entry(node, type, member) ((type *) (void *) ((char *) (node) - offsetof(type, member)))
+#define table_entry(node, type, member)                                                            \
+        ((type *) (void *) ((char *) (node) -offsetof(type, member)))
 
 int table_init(struct table *t, const struct random *random); /* 0 or -ENOMEM */
 void table_done(struct table *t);                             /* the nodes are the caller's */

@@ -44,7 +44,8 @@ struct cache *cache_free(struct cache *c) {
         return NULL;
 }
 
-char *cache_key(const char *credential, const char *subject, const char *variant, char ret[CACHE_KEY_SIZE]) {
+char *cache_key(const char *credential, const char *subject, const char *variant,
+                char ret[CACHE_KEY_SIZE]) {
         char *p = ret;
 
         assert(strlen(credential) + strlen(subject) + strlen(variant) + 3 <= CACHE_KEY_SIZE);
@@ -83,7 +84,8 @@ void cache_put(struct cache *c, struct token *t) {
                 table_remove(&c->tokens, &old->node);
         table_insert(&c->tokens, &t->node);
         (void) pthread_mutex_unlock(&c->mtx);
-        token_unref(old); /* outside the lock: it may be the last reference, and wiping takes its time */
+        token_unref(
+                old); /* outside the lock: it may be the last reference, and wiping takes its time */
 }
 
 void cache_remove(struct cache *c, const char *key) {

@@ -27,7 +27,8 @@ struct cache *cache_free(struct cache *c);
 AUTO_DEFINE(struct cache, cache_free)
 
 /* Writes the key; the parts are within their limits. Returns `ret`. */
-char *cache_key(const char *credential, const char *subject, const char *variant, char ret[CACHE_KEY_SIZE]);
+char *cache_key(const char *credential, const char *subject, const char *variant,
+                char ret[CACHE_KEY_SIZE]);
 
 /* A new reference, or NULL. */
 struct token *cache_get(struct cache *c, const char *key);

@@ -38,7 +38,8 @@ struct token {
 
         /* owned by the serving thread */
         void *rendered;
-        void (*rendered_free)(void *rendered); /* may be called by whoever drops the last reference */
+        void (*rendered_free)(
+                void *rendered); /* may be called by whoever drops the last reference */
 };
 
 struct token_properties {

@@ -3,7 +3,8 @@
 #define BACKOFF_DOUBLINGS_MAX 20 /* 2^20 s is beyond every cap */
 #define BACKOFF_MARGIN_US     (60 * US_PER_S)
 
-int64_t backoff_delay(unsigned failures, int64_t base_us, int64_t retry_after_us, const struct random *random) {
+int64_t backoff_delay(unsigned failures, int64_t base_us, int64_t retry_after_us,
+                      const struct random *random) {
         unsigned doublings = failures > 1 ? failures - 1 : 0;
         int64_t ceiling, delay;
 

@@ -27,8 +27,8 @@ struct upstream_call {
         void *user;
 };
 
-int upstream_new(const struct conf_provider *provider, const struct transport *transport, const struct clock *clock,
-                 const struct random *random, struct upstream **ret) {
+int upstream_new(const struct conf_provider *provider, const struct transport *transport,
+                 const struct clock *clock, const struct random *random, struct upstream **ret) {
         const struct dialect *dialect = dialect_find(provider->dialect);
         struct upstream *u;
 
@@ -37,7 +37,7 @@ int upstream_new(const struct conf_provider *provider, const struct transport *t
         u = calloc(1, sizeof(*u));
         if (!u)
                 return RAISE(-ENOMEM);
-        *u = (struct upstream) { provider, dialect, transport, clock, random, 0 };
+        *u = (struct upstream){ provider, dialect, transport, clock, random, 0 };
         *ret = u;
         return 0;
 }
@@ -51,18 +51,22 @@ static void upstream_learn_skew(struct upstream *u, int64_t skew_s) {
         int64_t before = u->skew_s;
 
         u->skew_s = skew_s;
-        if (llabs(skew_s) < UPSTREAM_SKEW_NOTEWORTHY_S || llabs(skew_s - before) < UPSTREAM_SKEW_NOTEWORTHY_S)
+        if (llabs(skew_s) < UPSTREAM_SKEW_NOTEWORTHY_S ||
+            llabs(skew_s - before) < UPSTREAM_SKEW_NOTEWORTHY_S)
                 return;
-        log_warning("provider=%s event=clock_skew skew_s=%" PRId64
-                    " advice=\"this machine's clock and the provider's differ; check NTP (timedatectl). "
-                    "bearerd allows for it\"",
-                    u->provider->name, skew_s);
+        log_warning(
+                "provider=%s event=clock_skew skew_s=%" PRId64
+                " advice=\"this machine's clock and the provider's differ; check NTP (timedatectl). "
+                "bearerd allows for it\"",
+                u->provider->name, skew_s);
 }
 
-static void upstream_fill_transport_failure(const struct http_response *resp, struct refusal *refusal) {
+static void upstream_fill_transport_failure(const struct http_response *resp,
+                                            struct refusal *refusal) {
         refusal->kind = REFUSAL_TRANSPORT;
         refusal->retry_after_us = -1;
-        (void) snprintf(refusal->message, sizeof(refusal->message), "%s", resp->problem); /* cut is fine */
+        (void) snprintf(refusal->message, sizeof(refusal->message), "%s",
+                        resp->problem); /* cut is fine */
 }
 
 static void upstream_done(void *user, const struct http_response *resp) {
@@ -74,7 +78,8 @@ static void upstream_done(void *user, const struct http_response *resp) {
         if (resp->outcome != HTTP_ANSWERED) {
                 upstream_fill_transport_failure(resp, &result.refusal);
         } else {
-                r = u->dialect->decode(&call->exchange, resp, call->sent, clock_wall(u->clock), &result);
+                r = u->dialect->decode(&call->exchange, resp, call->sent, clock_wall(u->clock),
+                                       &result);
                 if (r < 0) {
                         result.refusal.kind = REFUSAL_TRANSIENT;
                         result.refusal.retry_after_us = -1;
@@ -100,9 +105,9 @@ int upstream_begin(struct upstream *u, const struct exchange *x, upstream_done_f
         call = calloc(1, sizeof(*call));
         if (!call)
                 return RAISE(-ENOMEM);
-        *call = (struct upstream_call) { u, *x, now, done, user };
+        *call = (struct upstream_call){ u, *x, now, done, user };
         random_fill(u->random, random, sizeof(random));
-        r = u->dialect->encode(x, (wall_t) { now.s + u->skew_s }, random, &req);
+        r = u->dialect->encode(x, (wall_t){ now.s + u->skew_s }, random, &req);
         if (r < 0)
                 return PASS(r);
         r = u->transport->send(u->transport->self, TAKE(req), upstream_done, call);

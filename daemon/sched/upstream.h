@@ -20,9 +20,10 @@ struct upstream_call;
 typedef void upstream_done_fn(void *user, struct exchange_result *result);
 
 /* `provider` is borrowed. 0, -ENOMEM. */
-int upstream_new(const struct conf_provider *provider, const struct transport *transport, const struct clock *clock,
-                 const struct random *random, struct upstream **ret);
-struct upstream *upstream_free(struct upstream *u); /* all calls must be done or cancelled; returns NULL */
+int upstream_new(const struct conf_provider *provider, const struct transport *transport,
+                 const struct clock *clock, const struct random *random, struct upstream **ret);
+struct upstream *upstream_free(
+        struct upstream *u); /* all calls must be done or cancelled; returns NULL */
 
 /* Begins an exchange. What `x` points at must live until done() or cancel. done() is never called from within.
  * 0 and *ret; -ENOMEM, -EIO (signing): nothing was sent. */

@@ -1,0 +1,66 @@
+#pragma once
+/*
+ * Call: one request that is not answered at once
+ *
+ * Collects the body, crosses to the loop and back as a message, and brings the reply to its connection. A cached token
+ * needs none of this: see token.c.
+ *
+ * Threading: belongs to the serving thread; between call_cross() and call_return() to the loop, while its connection is
+ * suspended, so that nobody else looks at either.
+ */
+
+#include <microhttpd.h>
+
+#include "api/caller.h"
+#include "api/reply.h"
+#include "base/inbox.h"
+#include "base/secret.h"
+#include "broker/ask.h"
+#include "broker/broker.h"
+
+struct call;
+struct route;
+struct server;
+
+enum call_progress {
+        CALL_READING,  /* its request */
+        CALL_CROSSED,  /* it is with the loop */
+        CALL_ANSWERED, /* its reply is there, to be queued */
+};
+
+struct call {
+        struct server *server;
+        struct MHD_Connection *connection;
+        const struct caller *caller;
+        enum call_progress progress;
+        struct reply reply;
+        struct secret *body; /* NULL: none came */
+        size_t body_over;    /* bytes that came beyond PROTOCOL_BODY_MAX */
+        struct message message;
+        void (*work)(struct call *call,
+                     struct broker *broker); /* on the loop; ends in call_return() */
+
+        /* what is asked for */
+        const struct conf_credential *credential;
+        char subject[PROTOCOL_SUBJECT_MAX + 1];
+        struct variant variant;
+        bool as_text;
+        struct ask ask;
+        struct secret *token; /* to be set */
+        wall_t expires_at;
+};
+
+struct call *call_new(struct server *server, struct MHD_Connection *connection,
+                      const struct caller *caller);
+struct call *call_free(struct call *call);
+AUTO_DEFINE(struct call, call_free)
+
+/* Takes a piece of the body; counts what is over PROTOCOL_BODY_MAX, and keeps nothing of it. 0; -ENOMEM; -EFBIG: so much over
+ * that the connection is better closed. */
+int call_take_body(struct call *call, const char *bytes, size_t len);
+
+/* Serving thread: suspends the connection and gives the call to the loop, which runs `work`. */
+void call_cross(struct call *call, void (*work)(struct call *call, struct broker *broker));
+
+/* Loop: brings the reply back to the serving thread. */
+void call_return(struct call *call, struct reply reply);

@@ -1,0 +1,87 @@
+#include "api/caller.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "base/err.h"
+#include "policy/policy.h"
+
+#define CALLER_GROUPS_FIRST 32
+#define CALLER_GROUPS_MAX   65536 /* NGROUPS_MAX of Linux */
+
+static int caller_read_groups(int fd, struct peer *peer) {
+        size_t room = CALLER_GROUPS_FIRST;
+
+        for (;;) {
+                socklen_t len = (socklen_t) (room * sizeof(gid_t));
+                gid_t *groups = reallocarray(peer->groups, room, sizeof(gid_t));
+                int r;
+
+                if (!groups)
+                        return RAISE(-ENOMEM);
+                peer->groups = groups;
+                if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) == 0) {
+                        peer->n_groups = len / sizeof(gid_t);
+                        return 0;
+                }
+                r = -errno;
+                if (r != -ERANGE || len / sizeof(gid_t) > CALLER_GROUPS_MAX)
+                        return RAISE(r);
+                room = len / sizeof(gid_t); /* the kernel says how many there are */
+        }
+}
+
+int caller_new(int fd, const struct conf_socket *socket, bool want_groups, struct caller **ret) {
+        AUTO(caller_freep) struct caller *c = NULL;
+        struct ucred cred;
+        socklen_t len = sizeof(cred);
+        int r;
+
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0) {
+                r = -errno;
+                return RAISE(r);
+        }
+        c = calloc(1, sizeof(*c));
+        if (!c)
+                return RAISE(-ENOMEM);
+        c->socket = socket;
+        c->peer.uid = cred.uid;
+        c->peer.gid = cred.gid;
+        c->peer.pid = cred.pid;
+        if (want_groups) {
+                r = caller_read_groups(fd, &c->peer);
+                if (r < 0)
+                        return PASS(r);
+        }
+        *ret = TAKE(c);
+        return 0;
+}
+
+struct caller *caller_free(struct caller *c) {
+        if (!c)
+                return NULL;
+        free(c->peer.groups);
+        free(c->peer.unit);
+        free(c);
+        return NULL;
+}
+
+static bool caller_is_shown(const struct caller *c, const struct conf_credential *credential) {
+        if (!c->socket->restricted)
+                return true;
+        for (size_t i = 0; i < c->socket->n_credentials; i++)
+                if (c->socket->credentials[i] == credential)
+                        return true;
+        return false;
+}
+
+const struct conf_credential *caller_find_credential(const struct caller *c,
+                                                     const struct conf *conf, const char *name) {
+        const struct conf_credential *credential = conf_find_credential(conf, name);
+
+        return credential && caller_is_shown(c, credential) ? credential : NULL;
+}
+
+bool caller_may_use(const struct caller *c, const struct conf_credential *credential) {
+        return caller_is_shown(c, credential) && policy_may_use(credential, &c->peer);
+}

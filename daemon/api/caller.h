@@ -1,0 +1,32 @@
+#pragma once
+/*
+ * Caller: one connection and who is at its other end
+ *
+ * Asked of the kernel once, when the connection is accepted, and kept with it.
+ *
+ * Threading: serving thread.
+ * Sources:   unix(7), SO_PEERCRED; design.md section 7.
+ */
+
+#include "base/auto.h"
+#include "conf/conf.h"
+#include "policy/peer.h"
+
+struct caller {
+        struct peer peer;
+        const struct conf_socket *socket; /* the one it came in by */
+        bool is_admin;
+};
+
+/* Asks the kernel about the peer of `fd`; supplementary groups only when `want_groups` (some rule names a group).
+ * 0, -ENOMEM, or what getsockopt(2) said. */
+int caller_new(int fd, const struct conf_socket *socket, bool want_groups, struct caller **ret);
+struct caller *caller_free(struct caller *c);
+AUTO_DEFINE(struct caller, caller_free)
+
+/* The credential of this name, if the caller's socket shows it; else NULL. */
+const struct conf_credential *caller_find_credential(const struct caller *c,
+                                                     const struct conf *conf, const char *name);
+
+/* Does the caller's socket show this credential, and may the caller use it? */
+bool caller_may_use(const struct caller *c, const struct conf_credential *credential);

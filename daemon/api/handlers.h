@@ -1,0 +1,32 @@
+#pragma once
+/*
+ * What the routes lead to
+ *
+ * A handler runs on the serving thread when the request is complete. It returns a reply (response set), or sends
+ * the call to the loop with call_cross() and returns an empty one.
+ */
+
+#include "api/call.h"
+#include "api/reply.h"
+
+#define HANDLER_CROSSED ((struct reply){ 0 })
+
+struct reply token_get(struct call *call); /* token.c */
+struct reply token_post(struct call *call);
+struct reply credentials_list(struct call *call); /* credentials.c */
+struct reply credentials_get(struct call *call);
+struct reply credentials_put_secret(struct call *call);
+struct reply health_live(struct call *call); /* health.c */
+struct reply health_ready(struct call *call);
+
+/* True, and MHD's answer in *ret_done, if the token was in the cache (token.c). */
+bool token_get_fast(struct server *s, struct MHD_Connection *connection,
+                    const struct caller *caller, const char *name, enum MHD_Result *ret_done);
+
+/* Parses the body as a JSON object with no other members than those in `allowed` (NULL at the end). 0 and *ret, which the
+ * caller wipes; else -EINVAL and the reply to send. */
+int handler_parse_body(struct call *call, const char *const allowed[], struct reply *ret_reply,
+                       struct json_object **ret);
+
+/* -EINVAL and the reply to send if the request has any query parameter. */
+int handler_refuse_query(struct call *call, struct reply *ret_reply);

@@ -1,0 +1,212 @@
+#include "api/route.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "api/handlers.h"
+#include "api/server.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "client/protocol.h"
+#include "policy/policy.h"
+
+enum right {
+        RIGHT_NONE, /* whoever can connect */
+        RIGHT_USE,  /* of the credential in the path, if there is one */
+        RIGHT_ADMIN,
+};
+
+static const struct route {
+        const char *method;
+        const char *path; /* "*" stands for a credential's name */
+        enum right right;
+        bool has_body;
+        struct reply (*handle)(struct call *call);
+} routes[] = {
+        { "GET", "/v1/token/*", RIGHT_USE, false, token_get },
+        { "POST", "/v1/token/*", RIGHT_USE, true, token_post },
+        { "GET", "/v1/credentials", RIGHT_NONE, false, credentials_list },
+        { "GET", "/v1/credentials/*", RIGHT_USE, false, credentials_get },
+        { "PUT", "/v1/credentials/*/secret", RIGHT_ADMIN, true, credentials_put_secret },
+        { "GET", "/healthz", RIGHT_NONE, false, health_live },
+        { "GET", "/readyz", RIGHT_NONE, false, health_ready },
+};
+
+/* Does the path fit? Writes the part that "*" stands for, if there is one; a part too long to be a name fits nothing. */
+static bool route_fits(const char *pattern, const char *path, char name[PROTOCOL_NAME_MAX + 1]) {
+        const char *star = strchr(pattern, '*');
+        size_t before = star ? (size_t) (star - pattern) : strlen(pattern);
+        size_t len;
+
+        if (strncmp(pattern, path, before) != 0)
+                return false;
+        if (!star)
+                return path[before] == '\0';
+        len = strcspn(path + before, "/");
+        if (len == 0 || len > PROTOCOL_NAME_MAX || strcmp(path + before + len, star + 1) != 0)
+                return false;
+        memcpy(name, path + before, len);
+        name[len] = '\0';
+        return true;
+}
+
+static const struct route *route_find(const char *method, const char *path,
+                                      char name[PROTOCOL_NAME_MAX + 1], struct reply *ret_problem) {
+        char clean[128], allow[64] = "";
+
+        for (size_t i = 0; i < N_ELEMENTS(routes); i++) {
+                if (!route_fits(routes[i].path, path, name))
+                        continue;
+                if (strcmp(routes[i].method, method) == 0)
+                        return &routes[i];
+                (void) snprintf(allow + strlen(allow), sizeof(allow) - strlen(allow), "%s%s",
+                                *allow ? ", " : "", routes[i].method);
+        }
+        why_clean(path, strlen(path), clean, sizeof(clean));
+        if (*allow)
+                *ret_problem = reply_method_not_allowed(method, clean, allow);
+        else
+                *ret_problem = reply_error(MHD_HTTP_NOT_FOUND, PROTOCOL_NOT_FOUND,
+                                           "no such path: %s. The API is described in bearerd(8)",
+                                           clean);
+        return NULL;
+}
+
+static bool route_is_json(struct call *call) {
+        const char *type = MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND,
+                                                       MHD_HTTP_HEADER_CONTENT_TYPE);
+        static const char json[] = "application/json";
+
+        if (!type || strncasecmp(type, json, strlen(json)) != 0)
+                return false;
+        type += strlen(json);
+        type += strspn(type, " \t");
+        return *type == '\0' || *type == ';';
+}
+
+static int route_check_body(const struct route *route, struct call *call,
+                            struct reply *ret_problem) {
+        if (call->body_over > 0)
+                *ret_problem = reply_error(MHD_HTTP_CONTENT_TOO_LARGE, PROTOCOL_INVALID_REQUEST,
+                                           "the body is larger than %d bytes", PROTOCOL_BODY_MAX);
+        else if (!route->has_body && call->body)
+                *ret_problem = reply_error(MHD_HTTP_BAD_REQUEST, PROTOCOL_INVALID_REQUEST,
+                                           "%s %s takes no body", route->method, route->path);
+        else if (route->has_body && !route_is_json(call))
+                *ret_problem = reply_error(MHD_HTTP_UNSUPPORTED_MEDIA_TYPE,
+                                           PROTOCOL_INVALID_REQUEST,
+                                           "send the body with Content-Type: application/json");
+        else
+                return 0;
+        return -EINVAL;
+}
+
+static int route_check_right(const struct route *route, struct call *call, const char *name,
+                             struct reply *ret_problem) {
+        const struct conf *conf = server_parts(call->server)->conf;
+
+        if (*name) {
+                call->credential = caller_find_credential(call->caller, conf, name);
+                if (!call->credential) {
+                        *ret_problem = reply_error(
+                                MHD_HTTP_NOT_FOUND, PROTOCOL_NOT_FOUND,
+                                "no credential is called \"%s\"; bearerctl list shows those you may use",
+                                text_is_name(name) ? name : "?");
+                        return -ENOENT;
+                }
+        }
+        if (route->right == RIGHT_ADMIN && !call->caller->is_admin) {
+                *ret_problem = reply_error(
+                        MHD_HTTP_FORBIDDEN, PROTOCOL_ACCESS_DENIED,
+                        "user %u is not an administrator of bearerd: see admin_users and admin_groups "
+                        "in bearerd.conf(5)",
+                        (unsigned) call->caller->peer.uid);
+                return -EACCES;
+        }
+        if (route->right == RIGHT_USE && !caller_may_use(call->caller, call->credential)) {
+                *ret_problem = reply_error(
+                        MHD_HTTP_FORBIDDEN, PROTOCOL_ACCESS_DENIED,
+                        "user %u may not use credential \"%s\": see allow_users, allow_groups and "
+                        "allow_units in bearerd.conf(5)",
+                        (unsigned) call->caller->peer.uid, name);
+                return -EACCES;
+        }
+        return 0;
+}
+
+static struct reply route_answer(struct call *call, const char *method, const char *path) {
+        char name[PROTOCOL_NAME_MAX + 1] = "";
+        struct reply reply = { 0 };
+        const struct route *route = route_find(method, path, name, &reply);
+
+        if (!route || route_check_body(route, call, &reply) < 0 ||
+            route_check_right(route, call, name, &reply) < 0)
+                return reply;
+        return route->handle(call);
+}
+
+void route_call(struct call *call, const char *method, const char *path) {
+        struct reply reply = route_answer(call, method, path);
+
+        if (call->progress == CALL_CROSSED)
+                return;
+        call->reply = reply;
+        call->progress = CALL_ANSWERED;
+}
+
+bool route_fast(struct server *s, struct MHD_Connection *connection, const struct caller *caller,
+                const char *method, const char *path, enum MHD_Result *ret_done) {
+        char name[PROTOCOL_NAME_MAX + 1];
+
+        if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 ||
+            !route_fits(PROTOCOL_PATH_TOKEN "*", path, name))
+                return false;
+        return token_get_fast(s, connection, caller, name, ret_done);
+}
+
+/* --- what handlers share --- */
+
+int handler_refuse_query(struct call *call, struct reply *ret_reply) {
+        if (MHD_get_connection_values(call->connection, MHD_GET_ARGUMENT_KIND, NULL, NULL) == 0)
+                return 0;
+        *ret_reply = reply_error(MHD_HTTP_BAD_REQUEST, PROTOCOL_INVALID_REQUEST,
+                                 "this call takes no query parameters");
+        return -EINVAL;
+}
+
+static bool handler_allows(const char *const allowed[], const char *key) {
+        for (size_t i = 0; allowed[i]; i++)
+                if (strcmp(allowed[i], key) == 0)
+                        return true;
+        return false;
+}
+
+int handler_parse_body(struct call *call, const char *const allowed[], struct reply *ret_reply,
+                       struct json_object **ret) {
+        AUTO(json_wipep) struct json_object *o = NULL;
+        char clean[64];
+        int r;
+
+        r = handler_refuse_query(call, ret_reply);
+        if (r < 0)
+                return r;
+        r = call->body ? json_parse(secret_text(call->body), secret_len(call->body), &o) : -EBADMSG;
+        if (r < 0 || !json_object_is_type(o, json_type_object)) {
+                *ret_reply = reply_error(MHD_HTTP_BAD_REQUEST, PROTOCOL_INVALID_REQUEST,
+                                         "the body is not a JSON object in UTF-8");
+                return -EINVAL;
+        }
+        json_object_object_foreach(o, key, value) {
+                (void) value;
+                if (handler_allows(allowed, key))
+                        continue;
+                *ret_reply = reply_error(MHD_HTTP_BAD_REQUEST, PROTOCOL_INVALID_REQUEST,
+                                         "unknown member \"%s\" in the body",
+                                         why_clean(key, strlen(key), clean, sizeof(clean)));
+                return -EINVAL;
+        }
+        *ret = TAKE(o);
+        return 0;
+}

@@ -1,0 +1,52 @@
+#pragma once
+/*
+ * Server: HTTP/1.1 on Unix sockets, design.md section 4
+ *
+ * One thread serves all connections: it accepts them itself (so that it knows the caller, and several sockets feed
+ * one libmicrohttpd), and drives libmicrohttpd from an epoll loop of its own, since the library's stalls when 128
+ * events are ready at once (performance.md section 3). Cached tokens are answered right there; all else crosses to the loop.
+ *
+ * Threading: server_start() and server_stop() from the loop's thread.
+ */
+
+#include "base/clock.h"
+#include "base/inbox.h"
+#include "broker/broker.h"
+#include "broker/cache.h"
+#include "conf/conf.h"
+
+#define SERVER_CONNECTION_MEMORY 8192  /* bytes for each; performance.md section 3 */
+#define SERVER_CONNECTIONS_MAX   16384 /* at once, or as many as there are descriptors for */
+
+struct server;
+
+struct server_parts { /* all borrowed until the server has stopped */
+        const struct conf *conf;
+        struct broker *broker; /* only touched on the loop */
+        struct cache *cache;
+        const struct clock *clock;
+        struct inbox *loop; /* where calls cross to */
+        const int *fds;     /* listening, one for each of conf->sockets; -1: not this one */
+};
+
+/* 0; -ENOMEM; what the system said. */
+int server_start(const struct server_parts *parts, struct server **ret);
+
+/* Takes no more connections, answers what is under way, and posts `stopped` to the loop when the last answer is out.
+ * The broker must have been stopped before. */
+void server_stop(struct server *s, struct message *stopped);
+
+/* After `stopped` has run. Returns NULL. */
+struct server *server_free(struct server *s);
+
+/* --- for the rest of api/ --- */
+
+struct call;
+
+const struct server_parts *server_parts(const struct server *s);
+void server_suspended(struct server *s, struct call *call); /* serving thread: counts it */
+void server_post(struct server *s, struct message *m);      /* to the serving thread; any thread */
+void server_resume(struct server *s, struct call *call);    /* serving thread */
+
+/* Tells the loop that a token was used after its time to be renewed. Serving thread. */
+void server_nudge(struct server *s, const char *key);

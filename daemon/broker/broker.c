@@ -1,0 +1,383 @@
+#include "broker/broker.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "broker/entry.h"
+#include "broker/static_token.h"
+
+const char *const credential_state_names[CREDENTIAL_STATE_MAX] = {
+        "ready", "idle", "renewing", "authorization_required", "failing", "expired",
+};
+
+struct credential { /* what a struct conf_credential becomes at run time */
+        struct broker *broker;
+        struct entry_pool pool;           /* jwt */
+        struct static_token static_token; /* pat, sat */
+};
+
+struct broker {
+        struct broker_parts parts;
+        struct upstream **upstreams;    /* as conf->providers */
+        struct credential *credentials; /* as conf->credentials */
+        struct table entries;           /* struct entry by key */
+        bool stopped;
+};
+
+static struct credential *broker_credential(const struct broker *b,
+                                            const struct conf_credential *c) {
+        assert(c->index < b->parts.conf->n_credentials &&
+               b->parts.conf->credentials[c->index] == c);
+        return &b->credentials[c->index];
+}
+
+static void broker_discard(struct entry_pool *pool, struct entry *e) {
+        struct credential *c = list_entry(pool, struct credential, pool);
+
+        table_remove(&c->broker->entries, &e->node);
+        entry_free(e);
+}
+
+static int broker_fall_back(struct entry_pool *pool, struct ask *ask) {
+        static const struct variant
+                plain; /* the fallback is another application: nothing but its own configuration fits */
+        struct credential *c = list_entry(pool, struct credential, pool);
+        const struct conf_credential *fallback = c->pool.credential->fallback;
+
+        if (*ask->subject && !fallback->subjects)
+                return RAISE(-EOPNOTSUPP);
+        log_warning("credential=%s event=fallback fallback=%s", ask->credential->name,
+                    fallback->name);
+        ask->credential = fallback;
+        ask->variant = &plain;
+        ask->rejected[0] = '\0';
+        broker_ask(c->broker, ask);
+        return 0;
+}
+
+static struct upstream *broker_find_upstream(const struct broker *b,
+                                             const struct conf_provider *provider) {
+        for (size_t i = 0; i < b->parts.conf->n_providers; i++)
+                if (b->parts.conf->providers[i] == provider)
+                        return b->upstreams[i];
+        assert(!"a credential's provider is one of the configuration's");
+        return NULL;
+}
+
+static int broker_init_credential(struct broker *b, const struct conf_credential *conf) {
+        struct credential *c = &b->credentials[conf->index];
+        const struct broker_parts *p = &b->parts;
+
+        c->broker = b;
+        c->pool = (struct entry_pool){
+                .credential = conf,
+                .upstream = broker_find_upstream(b, conf->provider),
+                .cache = p->cache,
+                .timers = p->timers,
+                .clock = p->clock,
+                .random = p->random,
+                .fall_back = broker_fall_back,
+                .discard = broker_discard,
+        };
+        if (!credential_type_is_static(conf->type))
+                return 0;
+        return static_token_init(&c->static_token, conf, p->cache, p->timers, p->clock);
+}
+
+int broker_new(const struct broker_parts *parts, struct broker **ret) {
+        struct broker *b = calloc(1, sizeof(*b));
+        const struct conf *conf = parts->conf;
+        int r = 0;
+
+        if (!b)
+                return RAISE(-ENOMEM);
+        b->parts = *parts;
+        b->upstreams = calloc(conf->n_providers + 1, sizeof(struct upstream *));
+        b->credentials = calloc(conf->n_credentials + 1, sizeof(*b->credentials));
+        if (!b->upstreams || !b->credentials)
+                r = RAISE(-ENOMEM);
+        if (r == 0)
+                r = table_init(&b->entries, parts->random);
+        for (size_t i = 0; r == 0 && i < conf->n_providers; i++)
+                r = upstream_new(conf->providers[i], parts->transport, parts->clock, parts->random,
+                                 &b->upstreams[i]);
+        for (size_t i = 0; r == 0 && i < conf->n_credentials; i++)
+                r = broker_init_credential(b, conf->credentials[i]);
+        if (r < 0) {
+                broker_free(b);
+                return PASS(r);
+        }
+        *ret = b;
+        return 0;
+}
+
+/* --- asking --- */
+
+static int broker_find_entry(struct broker *b, struct credential *c, const char *subject,
+                             const struct variant *variant, struct entry **ret) {
+        char key[CACHE_KEY_SIZE];
+        struct table_node *node;
+        struct entry *e;
+        int r;
+
+        (void) cache_key(c->pool.credential->name, subject, variant->digest, key);
+        node = table_find(&b->entries, key);
+        if (node) {
+                *ret = table_entry(node, struct entry, node);
+                return 0;
+        }
+        r = entry_new(&c->pool, key, subject, variant, &e);
+        if (r < 0)
+                return PASS(r);
+        table_insert(&b->entries, &e->node);
+        *ret = e;
+        return 0;
+}
+
+static void broker_answer(struct ask *ask, struct answer *a) {
+        a->retry_after_us = -1;
+        ask->entry = NULL;
+        ask->answer(ask, a);
+}
+
+void broker_ask(struct broker *b, struct ask *ask) {
+        struct credential *c = broker_credential(b, ask->credential);
+        const struct conf_credential *conf = ask->credential;
+        struct answer a = { 0 };
+        struct entry *e;
+
+        if (b->stopped) {
+                a.kind = ANSWER_UNAVAILABLE;
+                (void) why_set(&a.why, 0, "bearerd is stopping; ask for \"%s\" again", conf->name);
+                broker_answer(ask, &a);
+        } else if (credential_type_is_static(conf->type)) {
+                static_token_ask(&c->static_token, ask);
+        } else if (credential_type_is_interactive(conf->type)) {
+                a.kind = ANSWER_AUTHORIZATION_REQUIRED;
+                (void) why_set(
+                        &a.why, 0,
+                        "nobody has authorized credential \"%s\" yet: a person must do so before it has a token",
+                        conf->name);
+                broker_answer(ask, &a);
+        } else if (broker_find_entry(b, c, ask->subject, ask->variant, &e) < 0) {
+                a.kind = ANSWER_NO_MEMORY;
+                (void) why_set(&a.why, 0, "out of memory while fetching \"%s\"", conf->name);
+                broker_answer(ask, &a);
+        } else {
+                entry_ask(e, ask);
+        }
+}
+
+void broker_nudge(struct broker *b, const char *key) {
+        struct table_node *node = table_find(&b->entries, key);
+
+        if (node && !b->stopped)
+                entry_nudge(table_entry(node, struct entry, node));
+}
+
+/* --- static tokens --- */
+
+struct broker_setting { /* a static token on its way to the disk */
+        struct broker *broker;
+        const struct conf_credential *credential;
+        struct secret *value;
+        wall_t expires_at;
+        store_done_fn *done;
+        void *user;
+};
+
+static void broker_static_token_stored(void *user, int r) {
+        struct broker_setting *s = user;
+
+        if (r == 0)
+                r = static_token_set(&broker_credential(s->broker, s->credential)->static_token,
+                                     s->value, s->expires_at);
+        if (r < 0)
+                log_error("credential=%s event=not_stored error=\"%s\"", s->credential->name,
+                          strerror(-r));
+        s->done(s->user, r);
+        secret_unref(s->value);
+        free(s);
+}
+
+int broker_set_static_token(struct broker *b, const struct conf_credential *c, struct secret *value,
+                            wall_t expires_at, store_done_fn *done, void *user) {
+        struct broker_setting *s = calloc(1, sizeof(*s));
+        const struct record record = {
+                .credential = c->name,
+                .subject = "",
+                .kind = RECORD_STATIC_TOKEN,
+                .secret = value,
+                .obtained_at = clock_wall(b->parts.clock),
+                .expires_at = expires_at,
+        };
+        int r;
+
+        if (!s)
+                return RAISE(-ENOMEM);
+        *s = (struct broker_setting){ b, c, secret_ref(value), expires_at, done, user };
+        r = b->parts.store->put(b->parts.store->self, &record, broker_static_token_stored, s);
+        if (r < 0) {
+                secret_unref(s->value);
+                free(s);
+                return PASS(r);
+        }
+        return 0;
+}
+
+/* What was set at run time counts, unless token_file was written after that. */
+static int broker_load_static_token(struct broker *b, const struct conf_credential *c,
+                                    struct why *why) {
+        struct static_token *s = &broker_credential(b, c)->static_token;
+        AUTO(secret_unrefp) struct secret *owned = NULL;
+        struct record record;
+        int r;
+
+        r = b->parts.store->get(b->parts.store->self, c->name, "", why, &record);
+        if (r < 0)
+                return PASS(r);
+        if (r == 0) {
+                owned = record.secret;
+                if (record.kind == RECORD_STATIC_TOKEN &&
+                    (!c->token || record.obtained_at.s >= c->token_changed_at.s))
+                        return static_token_set(s, record.secret, record.expires_at);
+        }
+        if (c->token)
+                return static_token_set(s, c->token,
+                                        c->has_expires_at ? c->expires_at : STORE_NEVER);
+        return 0;
+}
+
+/* --- start and end --- */
+
+int broker_start(struct broker *b, struct why *why) {
+        static const struct variant plain;
+        const struct conf *conf = b->parts.conf;
+
+        for (size_t i = 0; i < conf->n_credentials; i++) {
+                const struct conf_credential *c = conf->credentials[i];
+                struct entry *e;
+                int r = 0;
+
+                if (credential_type_is_static(c->type)) {
+                        r = broker_load_static_token(b, c, why);
+                } else if (c->type == CREDENTIAL_JWT) {
+                        r = broker_find_entry(b, &b->credentials[i], "", &plain, &e);
+                        if (r == 0 && c->keep_fresh == KEEP_FRESH_ALWAYS)
+                                entry_want(e);
+                }
+                if (r < 0)
+                        return PASS(r);
+        }
+        return 0;
+}
+
+void broker_stop(struct broker *b) {
+        struct table_node *node;
+
+        b->stopped = true;
+        for (node = table_next(&b->entries, NULL); node; node = table_next(&b->entries, node))
+                entry_dismiss(table_entry(node, struct entry, node), ANSWER_UNAVAILABLE,
+                              "bearerd is stopping; ask again");
+}
+
+struct broker *broker_free(struct broker *b) {
+        struct table_node *node;
+
+        if (!b)
+                return NULL;
+        while (b->entries.buckets && (node = table_next(&b->entries, NULL))) {
+                table_remove(&b->entries, node);
+                entry_free(table_entry(node, struct entry, node));
+        }
+        for (size_t i = 0; b->credentials && i < b->parts.conf->n_credentials; i++)
+                static_token_done(&b->credentials[i].static_token);
+        for (size_t i = 0; b->upstreams && i < b->parts.conf->n_providers; i++)
+                upstream_free(b->upstreams[i]);
+        table_done(&b->entries);
+        free(b->credentials);
+        free(b->upstreams);
+        free(b);
+        return NULL;
+}
+
+/* --- views --- */
+
+static void broker_view_token(const struct broker *b, const struct token *t,
+                              struct credential_view *v) {
+        mono_t now = clock_mono(b->parts.clock);
+
+        memcpy(v->fingerprint, t->fingerprint, sizeof(v->fingerprint));
+        v->has_expires_at = !t->never_expires;
+        v->expires_at = t->expires_at;
+        v->has_renews_at = t->renews.us != INT64_MAX;
+        v->renews_at = (wall_t){ clock_wall(b->parts.clock).s +
+                                 mono_until(now, t->renews) / US_PER_S };
+}
+
+static const enum credential_state broker_states[ENTRY_STATE_MAX] = {
+        [ENTRY_IDLE] = CREDENTIAL_IDLE,        [ENTRY_FETCHING] = CREDENTIAL_RENEWING,
+        [ENTRY_READY] = CREDENTIAL_READY,      [ENTRY_RENEWING] = CREDENTIAL_RENEWING,
+        [ENTRY_RETRYING] = CREDENTIAL_FAILING, [ENTRY_FAILING] = CREDENTIAL_FAILING,
+};
+
+static void broker_view_entries(const struct broker *b, const struct credential *c,
+                                struct credential_view *v) {
+        /* when the credential's own token is idle, what its subjects' tokens do, the worst first */
+        static const enum entry_state order[] = { ENTRY_FAILING, ENTRY_RETRYING, ENTRY_FETCHING,
+                                                  ENTRY_RENEWING, ENTRY_READY };
+        char key[CACHE_KEY_SIZE];
+        struct table_node *node = table_find(&b->entries,
+                                             cache_key(c->pool.credential->name, "", "", key));
+        struct entry *e = node ? table_entry(node, struct entry, node) : NULL;
+
+        v->state = e ? broker_states[e->state] : CREDENTIAL_IDLE;
+        if (e && e->token)
+                broker_view_token(b, e->token, v);
+        for (size_t i = 0; v->state == CREDENTIAL_IDLE && i < N_ELEMENTS(order); i++)
+                if (c->pool.count[order[i]] > 0)
+                        v->state = broker_states[order[i]];
+        v->subjects = c->pool.n_subjects;
+        if (c->pool.last_refusal.kind != REFUSAL_NONE) {
+                v->last_error = &c->pool.last_refusal;
+                v->last_error_at = c->pool.last_refusal_at;
+        }
+}
+
+void broker_view(const struct broker *b, const struct conf_credential *conf,
+                 struct credential_view *ret) {
+        const struct credential *c = broker_credential(b, conf);
+        const struct static_token *s = &c->static_token;
+        struct credential_view v = { .credential = conf };
+
+        if (credential_type_is_static(conf->type)) {
+                v.state = s->token   ? CREDENTIAL_READY
+                          : s->ended ? CREDENTIAL_EXPIRED
+                                     : CREDENTIAL_AUTHORIZATION_REQUIRED;
+                if (s->token) {
+                        broker_view_token(b, s->token, &v);
+                } else if (s->ended) {
+                        v.has_expires_at = true;
+                        v.expires_at = s->ended_at;
+                }
+                v.has_warning = static_token_warning(s, &v.warning);
+        } else if (credential_type_is_interactive(conf->type)) {
+                v.state = CREDENTIAL_AUTHORIZATION_REQUIRED;
+        } else {
+                broker_view_entries(b, c, &v);
+        }
+        *ret = v;
+}
+
+bool broker_is_fresh(const struct broker *b, const struct conf_credential *conf) {
+        struct credential_view v;
+
+        if (conf->keep_fresh != KEEP_FRESH_ALWAYS)
+                return true;
+        broker_view(b, conf, &v);
+        return v.fingerprint[0] != '\0';
+}

@@ -1,0 +1,80 @@
+#pragma once
+/*
+ * Broker: all credentials, and the tokens that are wanted of them
+ *
+ * Takes asks, finds or makes the entry for each, and answers. Knows what every credential is doing.
+ *
+ * Units:     durations are int64_t *_us.
+ * Threading: loop thread only, but for the cache, which is shared with the serving thread.
+ * Errors:    negative errno; what a caller has to be told comes in a struct answer.
+ * Sources:   design.md sections 4 and 5.
+ */
+
+#include "base/inbox.h"
+#include "broker/ask.h"
+#include "broker/cache.h"
+#include "http/transport.h"
+#include "sched/timer.h"
+#include "store/store.h"
+
+struct broker;
+
+struct broker_parts { /* all borrowed for the life of the broker */
+        const struct conf *conf;
+        const struct transport *transport;
+        const struct clock *clock;
+        const struct random *random;
+        struct timers *timers;
+        struct store *store;
+        struct cache *cache;
+};
+
+int broker_new(const struct broker_parts *parts, struct broker **ret); /* 0, -ENOMEM */
+
+/* Takes up what the store has, and begins to fetch what is to be kept fresh always. 0; what the store said, with a sentence. */
+int broker_start(struct broker *b, struct why *why);
+
+/* Answers everyone who waits with ANSWER_UNAVAILABLE and takes no more. */
+void broker_stop(struct broker *b);
+struct broker *broker_free(struct broker *b); /* after broker_stop(); returns NULL */
+
+/* Answers by ask->answer(), at once or later. ask->credential is one of the configuration's. */
+void broker_ask(struct broker *b, struct ask *ask);
+
+/* A token was handed out after its time to be renewed. */
+void broker_nudge(struct broker *b, const char *key);
+
+enum credential_state { /* design.md section 4 */
+        CREDENTIAL_READY,
+        CREDENTIAL_IDLE,
+        CREDENTIAL_RENEWING,
+        CREDENTIAL_AUTHORIZATION_REQUIRED,
+        CREDENTIAL_FAILING,
+        CREDENTIAL_EXPIRED,
+        CREDENTIAL_STATE_MAX,
+};
+extern const char *const credential_state_names[CREDENTIAL_STATE_MAX];
+
+struct credential_view { /* what may be told of a credential; never a secret */
+        const struct conf_credential *credential;
+        enum credential_state state;
+        char fingerprint[SECRET_FINGERPRINT_SIZE]; /* "" if there is no token */
+        bool has_expires_at, has_renews_at;
+        wall_t expires_at, renews_at;
+        const struct refusal *last_error; /* borrowed until the broker's next call; NULL: none */
+        wall_t last_error_at;
+        size_t subjects;
+        bool has_warning;
+        struct why warning;
+};
+
+void broker_view(const struct broker *b, const struct conf_credential *c,
+                 struct credential_view *ret);
+
+/* Sets the static token of a pat or sat. Durable, and handed out, when done(user, 0) is called; done(user, -errno): the disk
+ * did not take it and nothing has changed. done() is not called from within. 0 or -ENOMEM (then done() is not called). */
+int broker_set_static_token(struct broker *b, const struct conf_credential *c, struct secret *value,
+                            wall_t expires_at, store_done_fn *done, void *user);
+
+/* Is the token of a keep_fresh = always credential good now? True for all others. */
+bool broker_is_fresh(const struct broker *b, const struct conf_credential *c);

@@ -1,0 +1,543 @@
+#include "broker/entry.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "sched/backoff.h"
+
+#define ENTRY_REJECTION_US                                                                         \
+        (5 * US_PER_S) /* design.md section 4: at most one renewal by rejection in this */
+#define ENTRY_PATIENCE_US                                                                          \
+        (2 * US_PER_S)              /* callers are kept through a retry that comes this soon ... */
+#define ENTRY_PATIENCE_N 3          /* ... but not through this many failures in a row */
+#define ENTRY_MEMORY_US  US_PER_MIN /* an entry nobody wants remembers its failure this long */
+#define ENTRY_LIFETIME_GAP_US                                                                      \
+        US_PER_MIN /* granted and requested lifetime may differ by this unremarked */
+
+const char *const entry_state_names[ENTRY_STATE_MAX] = { "idle",     "fetching", "ready",
+                                                         "renewing", "retrying", "failing" };
+
+enum entry_event {
+        EVENT_BEGIN,
+        EVENT_TOKEN,
+        EVENT_FAILED,
+        EVENT_EXPIRED,
+};
+
+static const struct {
+        enum entry_state from;
+        enum entry_event event;
+        enum entry_state to;
+} entry_transitions[] = {
+        { ENTRY_IDLE, EVENT_BEGIN, ENTRY_FETCHING },
+        { ENTRY_FAILING, EVENT_BEGIN, ENTRY_FETCHING },
+        { ENTRY_READY, EVENT_BEGIN, ENTRY_RENEWING },
+        { ENTRY_RETRYING, EVENT_BEGIN, ENTRY_RENEWING },
+        { ENTRY_FETCHING, EVENT_TOKEN, ENTRY_READY },
+        { ENTRY_RENEWING, EVENT_TOKEN, ENTRY_READY },
+        { ENTRY_FETCHING, EVENT_FAILED, ENTRY_FAILING },
+        { ENTRY_RENEWING, EVENT_FAILED, ENTRY_RETRYING },
+        { ENTRY_READY, EVENT_EXPIRED, ENTRY_IDLE },
+        { ENTRY_RENEWING, EVENT_EXPIRED, ENTRY_FETCHING },
+        { ENTRY_RETRYING, EVENT_EXPIRED, ENTRY_FAILING },
+};
+
+static void entry_timer(struct timer *t);
+
+static void entry_enter(struct entry *e, enum entry_state state) {
+        e->pool->count[e->state]--;
+        e->state = state;
+        e->pool->count[state]++;
+}
+
+static void entry_step(struct entry *e, enum entry_event event) {
+        for (size_t i = 0; i < N_ELEMENTS(entry_transitions); i++)
+                if (entry_transitions[i].from == e->state && entry_transitions[i].event == event) {
+                        entry_enter(e, entry_transitions[i].to);
+                        return;
+                }
+        assert(!"no such transition");
+}
+
+int entry_new(struct entry_pool *pool, const char *key, const char *subject,
+              const struct variant *variant, struct entry **ret) {
+        struct entry *e;
+        int r;
+
+        r = timers_reserve(pool->timers);
+        if (r < 0)
+                return PASS(r);
+        e = calloc(1, sizeof(*e));
+        if (!e) {
+                timers_release(pool->timers);
+                return RAISE(-ENOMEM);
+        }
+        e->pool = pool;
+        e->timer.fn = entry_timer;
+        list_init(&e->waiting);
+        pool->count[ENTRY_IDLE]++;
+        if (*subject)
+                pool->n_subjects++;
+        e->subject = strdup(subject);
+        e->key = strdup(key);
+        r = variant_copy(variant, &e->variant);
+        if (!e->key || !e->subject || r < 0) {
+                if (!e->subject && *subject)
+                        pool->n_subjects--;
+                entry_free(e);
+                return RAISE(-ENOMEM);
+        }
+        e->node.key = e->key;
+        *ret = e;
+        return 0;
+}
+
+static void entry_drop_token(struct entry *e) {
+        if (!e->token)
+                return;
+        cache_remove(e->pool->cache, e->key);
+        e->token = token_unref(e->token);
+        e->lifetime_us = 0;
+}
+
+struct entry *entry_free(struct entry *e) {
+        if (!e)
+                return NULL;
+        assert(list_is_empty(&e->waiting));
+        upstream_cancel(e->call);
+        entry_drop_token(e);
+        timer_disarm(e->pool->timers, &e->timer);
+        timers_release(e->pool->timers);
+        e->pool->count[e->state]--;
+        if (e->subject && *e->subject)
+                e->pool->n_subjects--;
+        variant_done(&e->variant);
+        free(e->subject);
+        free(e->key);
+        free(e);
+        return NULL;
+}
+
+/* --- callers --- */
+
+static void entry_answer(struct ask *ask, const struct answer *a) {
+        if (ask->entry) {
+                struct timers *timers = ask->entry->pool->timers;
+
+                list_remove(&ask->link);
+                timer_disarm(timers, &ask->timer);
+                timers_release(timers);
+                ask->entry = NULL;
+        }
+        ask->answer(ask, a);
+}
+
+static void entry_answer_token(struct entry *e, struct ask *ask) {
+        const struct answer a = { .kind = ANSWER_TOKEN, .token = e->token };
+
+        atomic_store_explicit(&e->token->used, true, memory_order_relaxed);
+        entry_answer(ask, &a);
+}
+
+static void entry_answer_impossible(struct entry *e, struct ask *ask, int64_t lifetime_us) {
+        struct answer a = { .kind = ANSWER_INVALID_REQUEST };
+
+        (void) why_set(
+                &a.why, 0,
+                "min_ttl is %" PRId64 " s, but tokens of credential \"%s\" live only %" PRId64
+                " s: ask for less, or raise token_lifetime",
+                ask->min_ttl_us / US_PER_S, e->pool->credential->name, lifetime_us / US_PER_S);
+        entry_answer(ask, &a);
+}
+
+static bool refusal_is_final(enum refusal_kind kind) {
+        return kind == REFUSAL_CONFIGURATION || kind == REFUSAL_DEACTIVATED ||
+               kind == REFUSAL_GRANT;
+}
+
+static void entry_describe_failure(const struct entry *e, struct answer *a) {
+        const struct conf_credential *c = e->pool->credential;
+        const struct refusal *f = &e->refusal;
+        const char *said = f->message[0] ? f->message : f->code[0] ? f->code : "no reason given";
+
+        a->upstream = f;
+        a->kind = refusal_is_final(f->kind) || f->kind == REFUSAL_NONSENSE ? ANSWER_UPSTREAM_ERROR
+                                                                           : ANSWER_UNAVAILABLE;
+        a->retry_after_us = mono_until(clock_mono(e->pool->clock), e->not_before);
+        if (a->retry_after_us < 0)
+                a->retry_after_us = 0;
+        (void) why_set(&a->why, 0, "%s %s a token for credential \"%s\": %s%s%s", c->provider->name,
+                       a->kind == ANSWER_UPSTREAM_ERROR ? "refused" : "could not give", c->name,
+                       said, f->advice[0] ? ". " : "", f->advice);
+}
+
+static void entry_answer_failure(struct entry *e, struct ask *ask) {
+        struct answer a = { .kind = ANSWER_UNAVAILABLE };
+
+        if (refusal_is_final(e->refusal.kind) && e->pool->credential->fallback) {
+                if (ask->entry) {
+                        list_remove(&ask->link);
+                        timer_disarm(e->pool->timers, &ask->timer);
+                        timers_release(e->pool->timers);
+                        ask->entry = NULL;
+                }
+                if (e->pool->fall_back(e->pool, ask) == 0)
+                        return;
+        }
+        entry_describe_failure(e, &a);
+        entry_answer(ask, &a);
+}
+
+/* After a failure: is it worth a caller's time to wait for the next try? */
+static bool entry_has_hope(const struct entry *e, const struct ask *ask, mono_t now) {
+        if (e->call || e->failures == 0 || !mono_before(now, e->not_before))
+                return true;
+        return e->failures < ENTRY_PATIENCE_N && !refusal_is_final(e->refusal.kind) &&
+               mono_until(now, e->not_before) <= ENTRY_PATIENCE_US &&
+               !mono_before(ask->deadline, e->not_before);
+}
+
+static void entry_ask_timer(struct timer *t) {
+        struct ask *ask = list_entry(t, struct ask, timer);
+        struct entry *e = ask->entry;
+        struct answer a = { .kind = ANSWER_TIMEOUT,
+                            .upstream = e->failures > 0 ? &e->refusal : NULL };
+
+        (void) why_set(&a.why, 0,
+                       "%s has not answered within %" PRId64
+                       " s; credential \"%s\" is still being fetched: ask again, "
+                       "or wait longer (wait, at most %d s)",
+                       e->pool->credential->provider->name, ask->wait_us / US_PER_S,
+                       e->pool->credential->name, PROTOCOL_WAIT_MAX_S);
+        entry_answer(ask, &a);
+}
+
+static bool entry_is_rejected(const struct entry *e, const struct ask *ask) {
+        return ask->rejected[0] && e->token && strcmp(e->token->fingerprint, ask->rejected) == 0;
+}
+
+/* 0, or -ENOMEM. */
+static int entry_park(struct entry *e, struct ask *ask) {
+        int r;
+
+        r = timers_reserve(e->pool->timers);
+        if (r < 0)
+                return PASS(r);
+        ask->entry = e;
+        ask->timer = (struct timer){ .fn = entry_ask_timer };
+        list_append(&e->waiting, &ask->link);
+        timer_arm(e->pool->timers, &ask->timer, ask->deadline);
+        return 0;
+}
+
+/* --- the plan --- */
+
+static bool entry_is_default(const struct entry *e) {
+        return !*e->subject && !e->variant.digest[0];
+}
+
+static bool entry_is_kept(const struct entry *e) {
+        return e->pool->credential->keep_fresh == KEEP_FRESH_ALWAYS && entry_is_default(e);
+}
+
+/* Somebody waits for an exchange, or the configuration wants one. */
+static bool entry_is_wanted(const struct entry *e) {
+        if (!list_is_empty(&e->waiting) || entry_is_kept(e))
+                return true;
+        return e->token && !e->lapses && !mono_before(clock_mono(e->pool->clock), e->token->renews);
+}
+
+/* The earliest moment at which an exchange may begin, when one is wanted. */
+static mono_t entry_may_begin(const struct entry *e) {
+        mono_t at = e->not_before;
+        bool rejected_only = e->token != NULL;
+        struct list_link *l;
+
+        /* if all that is wanted is a successor of a rejected token, the pause between rejections counts, too */
+        for (l = e->waiting.next; l != &e->waiting && rejected_only; l = l->next)
+                rejected_only = entry_is_rejected(e, list_entry(l, struct ask, link));
+        if (list_is_empty(&e->waiting))
+                rejected_only = false;
+        if (rejected_only && mono_before(at, e->rejected_before))
+                at = e->rejected_before;
+        return at;
+}
+
+/* Sets the one timer of the entry to whatever comes next. */
+static void entry_plan(struct entry *e) {
+        struct timers *timers = e->pool->timers;
+        mono_t at = MONO_NEVER;
+
+        if (e->token)
+                at = e->token->expires;
+        if (!e->call && entry_is_wanted(e)) {
+                mono_t begin = entry_may_begin(e);
+
+                if (mono_before(begin, at))
+                        at = begin;
+        } else if (!e->call && e->token && !e->lapses && mono_before(e->token->renews, at)) {
+                at = e->token->renews;
+        } else if (!e->call && !e->token && !entry_is_default(e)) {
+                at = mono_add(clock_mono(e->pool->clock),
+                              ENTRY_MEMORY_US); /* to be discarded ... */
+                if (mono_before(at, e->not_before))
+                        at = e->not_before; /* ... but not while it keeps us from a provider that asked for a pause */
+        }
+        if (at.us == INT64_MAX)
+                timer_disarm(timers, &e->timer);
+        else
+                timer_arm(timers, &e->timer, at);
+}
+
+static void entry_succeed(struct entry *e, struct exchange_result *result);
+static void entry_fail(struct entry *e, const struct refusal *refusal);
+
+static void entry_done(void *user, struct exchange_result *result) {
+        struct entry *e = user;
+
+        e->call = NULL;
+        if (result->refusal.kind == REFUSAL_NONE)
+                entry_succeed(e, result);
+        else
+                entry_fail(e, &result->refusal);
+}
+
+static void entry_begin(struct entry *e) {
+        const struct conf_credential *c = e->pool->credential;
+        const struct exchange x = {
+                .kind = EXCHANGE_JWT_BEARER,
+                .credential = c,
+                .duration_s = e->variant.duration_s ? e->variant.duration_s
+                                                    : c->token_lifetime_us / US_PER_S,
+                .session_name = *e->subject ? e->subject : c->session_name,
+                .session_context = e->variant.session_context ? e->variant.session_context
+                                                              : c->session_context,
+                .scope = e->variant.scope ? e->variant.scope : c->scope,
+        };
+        struct refusal refusal = { .kind = REFUSAL_TRANSIENT, .retry_after_us = -1 };
+        mono_t now = clock_mono(e->pool->clock);
+        struct list_link *l;
+        int r;
+
+        for (l = e->waiting.next; l != &e->waiting; l = l->next)
+                if (entry_is_rejected(e, list_entry(l, struct ask, link)))
+                        e->rejected_before = mono_add(now, ENTRY_REJECTION_US);
+        entry_step(e, EVENT_BEGIN);
+        log_debug("credential=%s event=exchange state=%s waiting=%d", c->name,
+                  entry_state_names[e->state], !list_is_empty(&e->waiting));
+        r = upstream_begin(e->pool->upstream, &x, entry_done, e, &e->call);
+        if (r < 0) {
+                (void) snprintf(refusal.message, sizeof(refusal.message),
+                                "the request could not be made: %s (%s)", strerror(-r),
+                                err_origin());
+                entry_fail(e, &refusal);
+        }
+}
+
+/* Begins an exchange if one is wanted and allowed now; plans for later what is not. */
+static void entry_go_on(struct entry *e) {
+        mono_t now = clock_mono(e->pool->clock);
+
+        if (!e->call && entry_is_wanted(e) && !mono_before(now, entry_may_begin(e)))
+                entry_begin(e); /* plans by itself when it fails at once */
+        entry_plan(e);
+}
+
+static void entry_expire(struct entry *e) {
+        entry_drop_token(e);
+        entry_step(e, EVENT_EXPIRED);
+}
+
+static void entry_timer(struct timer *t) {
+        struct entry *e = list_entry(t, struct entry, timer);
+        mono_t now = clock_mono(e->pool->clock);
+
+        if (e->token && token_left(e->token, now) == 0)
+                entry_expire(e);
+        if (e->token && !e->lapses && !mono_before(now, e->token->renews) && !entry_is_kept(e) &&
+            !atomic_load_explicit(&e->token->used, memory_order_relaxed))
+                e->lapses =
+                        true; /* nobody wanted this one: let it end, the next use fetches anew */
+        if (!e->token && !e->call && !entry_is_wanted(e) && !entry_is_default(e)) {
+                e->pool->discard(e->pool, e);
+                return;
+        }
+        entry_go_on(e);
+}
+
+/* --- results --- */
+
+static struct token *entry_make_token(struct entry *e, struct exchange_result *result, mono_t now) {
+        const struct conf_credential *c = e->pool->credential;
+        wall_t wall = clock_wall(e->pool->clock);
+        const struct token_properties p = {
+                .key = e->key,
+                .credential = c->name,
+                .subject = e->subject,
+                .value = result->access_token,
+                .lifetime_us = result->lifetime_us,
+                .obtained = now,
+                .expires_at = { wall.s + result->lifetime_us / US_PER_S },
+                .renews_us = c->keep_fresh == KEEP_FRESH_NEVER
+                                     ? INT64_MAX
+                                     : backoff_renewal(result->lifetime_us, e->pool->random),
+        };
+
+        return token_new(&p);
+}
+
+static void entry_log_token(const struct entry *e, const struct exchange_result *result) {
+        char subject[PROTOCOL_SUBJECT_MAX + 3], life[32], asked[32];
+
+        log_info("credential=%s subject=%s event=token fingerprint=%s lifetime=\"%s\"",
+                 e->pool->credential->name, log_quote(e->subject, subject, sizeof(subject)),
+                 e->token->fingerprint, text_format_span(result->lifetime_us, life, sizeof(life)));
+        if (result->lifetime_requested_us > 0 &&
+            llabs(result->lifetime_us - result->lifetime_requested_us) > ENTRY_LIFETIME_GAP_US)
+                log_warning(
+                        "credential=%s event=lifetime_differs granted=\"%s\" requested=\"%s\" advice=\"the provider "
+                        "grants less than token_lifetime, or a clock is wrong\"",
+                        e->pool->credential->name, life,
+                        text_format_span(result->lifetime_requested_us, asked, sizeof(asked)));
+}
+
+static void entry_succeed(struct entry *e, struct exchange_result *result) {
+        mono_t now = clock_mono(e->pool->clock);
+        struct token *t = entry_make_token(e, result, now);
+        struct refusal refusal = { .kind = REFUSAL_TRANSIENT,
+                                   .message = "out of memory",
+                                   .retry_after_us = -1 };
+        struct list_link waiting;
+
+        if (!t) {
+                entry_fail(e, &refusal);
+                return;
+        }
+        token_unref(e->token);
+        e->token = t;
+        e->lifetime_us = result->lifetime_us;
+        e->lapses = false;
+        if (e->failures > 0)
+                log_info("credential=%s event=recovered failures=%u", e->pool->credential->name,
+                         e->failures);
+        e->failures = 0;
+        e->not_before = (mono_t){ 0 };
+        e->pool->last_refusal.kind = REFUSAL_NONE;
+        entry_step(e, EVENT_TOKEN);
+        cache_put(e->pool->cache, t);
+        entry_log_token(e, result);
+
+        list_move_all(&e->waiting, &waiting);
+        while (!list_is_empty(&waiting)) {
+                struct ask *ask = list_entry(waiting.next, struct ask, link);
+
+                if (token_is_good(t, now, ask->min_ttl_us))
+                        entry_answer_token(e, ask);
+                else
+                        entry_answer_impossible(e, ask, e->lifetime_us);
+        }
+        entry_plan(e);
+}
+
+static void entry_log_failure(const struct entry *e, int64_t delay_us) {
+        const struct refusal *f = &e->refusal;
+        char message[REFUSAL_MESSAGE_MAX], advice[REFUSAL_MESSAGE_MAX], delay[32];
+
+        log_write(
+                refusal_is_final(f->kind) && e->failures == 1 ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING,
+                "credential=%s event=failing kind=%s status=%d error=%s message=%s logid=%s advice=%s failures=%u "
+                "retry_in=\"%s\"",
+                e->pool->credential->name, refusal_kind_names[f->kind], f->http_status,
+                f->code[0] ? f->code : "-", log_quote(f->message, message, sizeof(message)),
+                f->logid[0] ? f->logid : "-", log_quote(f->advice, advice, sizeof(advice)),
+                e->failures, text_format_span(delay_us, delay, sizeof(delay)));
+}
+
+static void entry_fail(struct entry *e, const struct refusal *refusal) {
+        int64_t base = refusal_is_final(refusal->kind) || refusal->kind == REFUSAL_NONSENSE
+                               ? BACKOFF_STUBBORN_US
+                               : BACKOFF_BASE_US;
+        mono_t now = clock_mono(e->pool->clock);
+        struct list_link waiting;
+        int64_t delay;
+
+        e->refusal = *refusal;
+        e->failures++;
+        delay = backoff_delay(e->failures, base, refusal->retry_after_us, e->pool->random);
+        e->not_before = mono_add(now, delay);
+        e->pool->last_refusal = *refusal;
+        e->pool->last_refusal_at = clock_wall(e->pool->clock);
+        entry_step(e, EVENT_FAILED);
+        entry_log_failure(e, delay);
+
+        list_move_all(&e->waiting, &waiting);
+        while (!list_is_empty(&waiting)) {
+                struct ask *ask = list_entry(waiting.next, struct ask, link);
+
+                if (entry_has_hope(e, ask, now)) {
+                        list_remove(&ask->link);
+                        list_append(&e->waiting, &ask->link);
+                } else {
+                        entry_answer_failure(e, ask);
+                }
+        }
+        entry_plan(e);
+}
+
+/* --- what the broker calls --- */
+
+void entry_ask(struct entry *e, struct ask *ask) {
+        mono_t now = clock_mono(e->pool->clock);
+        int64_t lifetime = e->lifetime_us;
+        const struct answer no_memory = { .kind = ANSWER_NO_MEMORY, .why = { "out of memory" } };
+
+        ask->entry = NULL;
+        ask->deadline = mono_add(now, ask->wait_us);
+        if (e->token && token_is_good(e->token, now, ask->min_ttl_us) &&
+            !entry_is_rejected(e, ask)) {
+                entry_answer_token(e, ask);
+                return;
+        }
+        if (lifetime == 0)
+                lifetime = e->variant.duration_s ? e->variant.duration_s * US_PER_S
+                                                 : e->pool->credential->token_lifetime_us;
+        if (ask->min_ttl_us > lifetime) {
+                entry_answer_impossible(e, ask, lifetime);
+                return;
+        }
+        if (!entry_has_hope(e, ask, now)) {
+                entry_answer_failure(e, ask);
+                return;
+        }
+        if (entry_park(e, ask) < 0) {
+                entry_answer(ask, &no_memory);
+                return;
+        }
+        entry_go_on(e);
+}
+
+void entry_want(struct entry *e) {
+        entry_go_on(e);
+}
+
+void entry_nudge(struct entry *e) {
+        if (!e->token || e->pool->credential->keep_fresh == KEEP_FRESH_NEVER)
+                return;
+        e->lapses = false;
+        entry_go_on(e);
+}
+
+void entry_dismiss(struct entry *e, enum answer_kind kind, const char *text) {
+        while (!list_is_empty(&e->waiting)) {
+                struct answer a = { .kind = kind, .retry_after_us = -1 };
+
+                (void) why_set(&a.why, 0, "%s", text);
+                entry_answer(list_entry(e->waiting.next, struct ask, link), &a);
+        }
+}

@@ -1,0 +1,87 @@
+#pragma once
+/*
+ * Entry: one token that is wanted, from the first wish to the last renewal
+ *
+ * There is one for each (credential, subject, variant). It has at most one exchange under way, whoever
+ * and however many ask (single flight), parks its callers, and plans its own renewal. What is good to be handed
+ * out lies in the cache; the entry is how it gets there.
+ *
+ *      IDLE ------begin------> FETCHING ---token---> READY ------begin------> RENEWING ---token---> READY
+ *      FETCHING --failed-----> FAILING  ---begin---> FETCHING
+ *      RENEWING --failed-----> RETRYING ---begin---> RENEWING          (the old token is still good)
+ *      READY    --expired----> IDLE,  RENEWING --expired--> FETCHING,  RETRYING --expired--> FAILING
+ *
+ * Threading: loop thread only.
+ */
+
+#include "base/table.h"
+#include "broker/ask.h"
+#include "sched/upstream.h"
+
+enum entry_state {
+        ENTRY_IDLE,     /* no token, nothing under way */
+        ENTRY_FETCHING, /* no token, an exchange is under way */
+        ENTRY_READY,    /* a good token */
+        ENTRY_RENEWING, /* a good token, and an exchange is under way */
+        ENTRY_RETRYING, /* a good token; its renewal failed, another try is due */
+        ENTRY_FAILING,  /* no token; the last exchange failed */
+        ENTRY_STATE_MAX,
+};
+extern const char *const entry_state_names[ENTRY_STATE_MAX];
+
+/* What all entries of a credential share; embedded in struct credential. */
+struct entry_pool {
+        const struct conf_credential *credential;
+        struct upstream *upstream;
+        struct cache *cache;
+        struct timers *timers;
+        const struct clock *clock;
+        const struct random *random;
+        size_t count[ENTRY_STATE_MAX]; /* of entries in each state */
+        size_t n_subjects;             /* of entries with a subject */
+        struct refusal last_refusal;   /* kind REFUSAL_NONE: there was none, or it is over */
+        wall_t last_refusal_at;
+
+        /* Tries the fallback for an ask that was refused: 0 if it took it over. */
+        int (*fall_back)(struct entry_pool *pool, struct ask *ask);
+        /* The entry is of no further use and wants to be freed. */
+        void (*discard)(struct entry_pool *pool, struct entry *e);
+};
+
+struct entry {
+        struct entry_pool *pool;
+        struct table_node node; /* by key, in the broker */
+        char *key;              /* cache_key() */
+        char *subject;
+        struct variant variant;
+        enum entry_state state;
+        struct token *token; /* a good one, also in the cache; or NULL */
+        struct upstream_call *call;
+        struct list_link waiting; /* struct ask */
+        struct timer timer;
+        int64_t lifetime_us;    /* as last granted; 0: not known */
+        bool lapses;            /* the token is not going to be renewed unless somebody uses it */
+        unsigned failures;      /* in a row */
+        mono_t not_before;      /* no exchange before this: back-off */
+        mono_t rejected_before; /* no exchange because of a rejection before this */
+        struct refusal refusal; /* the last one */
+};
+
+/* Copies subject and variant. 0, -ENOMEM. */
+int entry_new(struct entry_pool *pool, const char *key, const char *subject,
+              const struct variant *variant, struct entry **ret);
+
+/* Nobody may be waiting. Takes its token out of the cache, cancels what is under way. Returns NULL. */
+struct entry *entry_free(struct entry *e);
+
+/* Answers, now or later. */
+void entry_ask(struct entry *e, struct ask *ask);
+
+/* Fetches or renews as soon as the back-off allows, without a caller. */
+void entry_want(struct entry *e);
+
+/* Somebody has used the token after the time to renew it. */
+void entry_nudge(struct entry *e);
+
+/* Answers everyone who waits with `kind` and this sentence. */
+void entry_dismiss(struct entry *e, enum answer_kind kind, const char *text);

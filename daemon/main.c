@@ -1,0 +1,402 @@
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+
+#include "api/listen.h"
+#include "api/server.h"
+#include "base/auto.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "broker/broker.h"
+#include "conf/conf.h"
+#include "http/curl.h"
+#include "provider/scope.h"
+#include "store/sqlite.h"
+
+/*
+ * bearerd: arguments, hardening, wiring, the loop, the exit code
+ *
+ * The loop (this thread) owns the broker and everything below it; the server has a thread of its own; the store
+ * writes in a third. They meet in inboxes, and in the cache.
+ */
+
+struct daemon {
+        struct conf *conf;
+        sd_event *event;
+        sd_event_source *timer;
+        struct inbox *inbox;
+        struct timers *timers;
+        struct transport *transport;
+        struct store *store;
+        struct cache *cache;
+        struct broker *broker;
+        struct server *server;
+        int *fds;
+        bool stopping;
+        struct message stopped;
+};
+
+struct options {
+        const char *config; /* NULL: the default file */
+        enum conf_scope scope;
+        bool check;
+};
+
+static const char help[] =
+        "bearerd [OPTIONS]\n"
+        "\n"
+        "Holds credentials, obtains and renews access tokens, and hands them to local processes.\n"
+        "\n"
+        "  --config FILE  read FILE instead of /etc/bearerd/bearerd.conf\n"
+        "  --user         run for one person: configuration, state and socket in the XDG directories\n"
+        "  --check        check the configuration, say what is wrong and how to mend it, and exit\n"
+        "  --help, --version\n"
+        "\n"
+        "Then: bearerctl get NAME, or curl --unix-socket /run/bearerd/bearerd.sock http://localhost/v1/token/NAME\n"
+        "See bearerd(8), bearerd.conf(5), bearerctl(1).\n";
+
+/* 0: go on; 1: done, exit with success; -EINVAL: said what is wrong. */
+static int parse_arguments(int argc, char *argv[], struct options *ret) {
+        static const struct option options[] = {
+                { "config", required_argument, NULL, 'c' }, { "user", no_argument, NULL, 'u' },
+                { "check", no_argument, NULL, 'k' },        { "help", no_argument, NULL, 'h' },
+                { "version", no_argument, NULL, 'v' },      { 0 },
+        };
+        int c;
+
+        while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1)
+                switch (c) {
+                case 'c':
+                        ret->config = optarg;
+                        break;
+                case 'u':
+                        ret->scope = CONF_USER;
+                        break;
+                case 'k':
+                        ret->check = true;
+                        break;
+                case 'h':
+                        (void) fputs(help, stdout);
+                        return 1;
+                case 'v':
+                        (void) puts("bearerd " BEARERD_VERSION);
+                        return 1;
+                default:
+                        (void) fputs("Try: bearerd --help\n", stderr);
+                        return -EINVAL;
+                }
+        if (optind < argc) {
+                (void) fprintf(stderr, "bearerd: unexpected argument: %s\nTry: bearerd --help\n",
+                               argv[optind]);
+                return -EINVAL;
+        }
+        return 0;
+}
+
+/* No core dump, no ptrace by others of our uid, no file of ours readable by others. */
+static int harden(void) {
+        const struct rlimit none = { 0, 0 };
+
+        (void) umask(077);
+        if (prctl(PR_SET_DUMPABLE, 0) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
+                return RAISE(-errno);
+        return 0;
+}
+
+/* --- configuration --- */
+
+static void print_report(const struct conf_report *report) {
+        for (size_t i = 0; i < report->n; i++)
+                (void) fprintf(stderr, "%s: %s\n",
+                               report->problems[i].is_error ? "error" : "warning",
+                               report->problems[i].text);
+}
+
+static void log_report(const struct conf_report *report) {
+        char quoted[WHY_MAX + 3];
+
+        for (size_t i = 0; i < report->n; i++)
+                log_write(report->problems[i].is_error ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING,
+                          "event=configuration problem=%s",
+                          log_quote(report->problems[i].text, quoted, sizeof(quoted)));
+}
+
+/* The scope object is the dialect's, the lists it is made of are the configuration's. */
+static int build_scopes(struct conf *conf) {
+        for (size_t i = 0; i < conf->n_credentials; i++) {
+                struct conf_credential *c = conf->credentials[i];
+                int r = scope_build(&c->permissions, &c->bot_ids, &c->workspace_ids,
+                                    &c->workflow_ids, &c->scope);
+
+                if (r < 0)
+                        return PASS(r);
+        }
+        return 0;
+}
+
+static int load(const struct options *options, struct conf **ret) {
+        struct conf_report report = { 0 };
+        int r;
+
+        r = conf_load(options->config, options->scope, &report, ret);
+        if (options->check)
+                print_report(&report);
+        else
+                log_report(&report);
+        conf_report_done(&report);
+        if (r == 0)
+                r = build_scopes(*ret);
+        return PASS(r);
+}
+
+static int check(const struct options *options) {
+        AUTO(conf_freep) struct conf *conf = NULL;
+
+        if (load(options, &conf) < 0) {
+                (void) fputs("The configuration has errors; bearerd would not start with it.\n",
+                             stderr);
+                return EXIT_FAILURE;
+        }
+        (void) printf("The configuration is good: %zu credential%s, %zu socket%s.\n",
+                      conf->n_credentials, conf->n_credentials == 1 ? "" : "s", conf->n_sockets,
+                      conf->n_sockets == 1 ? "" : "s");
+        return EXIT_SUCCESS;
+}
+
+/* --- the loop --- */
+
+static int arm_timer(struct daemon *d) {
+        mono_t next = timers_next(d->timers);
+
+        if (next.us == INT64_MAX)
+                return sd_event_source_set_enabled(d->timer, SD_EVENT_OFF);
+        (void) sd_event_source_set_time(
+                d->timer, (uint64_t) next.us); /* fails only for a source that is no timer */
+        return sd_event_source_set_enabled(d->timer, SD_EVENT_ONESHOT);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        struct daemon *d = userdata;
+
+        (void) source;
+        (void) usec;
+        timers_run(d->timers, clock_mono(&clock_system));
+        return 0;
+}
+
+static int on_inbox(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        struct daemon *d = userdata;
+
+        (void) source;
+        (void) fd;
+        (void) revents;
+        inbox_run(d->inbox);
+        return 0;
+}
+
+static void on_stopped(struct message *m) {
+        struct daemon *d = (struct daemon *) (void *) ((char *) m -
+                                                       offsetof(struct daemon, stopped));
+
+        (void) sd_event_exit(d->event, 0); /* fails only for an event loop that has ended */
+}
+
+static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo *si,
+                          void *userdata) {
+        struct daemon *d = userdata;
+
+        (void) source;
+        if (d->stopping)
+                return 0;
+        d->stopping = true;
+        log_info("event=stopping signal=%u", si->ssi_signo);
+        (void) sd_notify(
+                0, "STOPPING=1\nSTATUS=Answering the last callers"); /* nobody may be listening */
+        broker_stop(d->broker);
+        d->stopped.run = on_stopped;
+        server_stop(d->server, &d->stopped);
+        return 0;
+}
+
+/* The timer follows the heap once in each turn, however often the heap has changed. */
+static int before_wait(sd_event_source *source, void *userdata) {
+        (void) source;
+        return arm_timer(userdata);
+}
+
+static int open_loop(struct daemon *d) {
+        sd_event_source *prepare = NULL;
+        sigset_t signals;
+        int r;
+
+        (void) sigemptyset(&signals);
+        (void) sigaddset(&signals, SIGTERM);
+        (void) sigaddset(&signals, SIGINT);
+        (void) sigprocmask(SIG_BLOCK, &signals,
+                           NULL); /* before there are threads: all inherit it */
+        (void) signal(SIGPIPE, SIG_IGN);
+        r = sd_event_default(&d->event);
+        if (r >= 0)
+                r = inbox_new(&d->inbox);
+        if (r >= 0)
+                r = sd_event_add_io(d->event, &prepare, inbox_fd(d->inbox), EPOLLIN, on_inbox, d);
+        if (r >= 0)
+                r = sd_event_source_set_prepare(prepare, before_wait);
+        if (r >= 0)
+                r = sd_event_source_set_floating(prepare, true);
+        sd_event_source_unref(prepare);
+        if (r >= 0)
+                r = sd_event_add_time(d->event, &d->timer, CLOCK_BOOTTIME, UINT64_MAX, 1, on_timer,
+                                      d);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(d->timer, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_signal(d->event, NULL, SIGTERM, on_stop_signal, d);
+        if (r >= 0)
+                r = sd_event_add_signal(d->event, NULL, SIGINT, on_stop_signal, d);
+        if (r >= 0)
+                r = sd_event_set_watchdog(d->event, true);
+        d->timers = timers_new();
+        if (!d->timers)
+                r = -ENOMEM;
+        return r < 0 ? RAISE(r) : 0;
+}
+
+/* --- wiring --- */
+
+static int open_sockets(struct daemon *d, struct why *why) {
+        const struct conf *conf = d->conf;
+        int r = 0;
+
+        d->fds = malloc((conf->n_sockets + 1) * sizeof(int));
+        if (!d->fds)
+                return why_set(why, RAISE(-ENOMEM), "out of memory");
+        for (size_t i = 0; i < conf->n_sockets; i++)
+                d->fds[i] = -1;
+        for (size_t i = 0; r == 0 && i < conf->n_sockets; i++) {
+                if (conf->sockets[i]->protocol != SOCKET_HTTP)
+                        return why_set(
+                                why, RAISE(-EOPNOTSUPP),
+                                "[socket %s] protocol: this version of bearerd serves only http",
+                                conf->sockets[i]->name);
+                r = listen_open(conf->sockets[i], why, &d->fds[i]);
+        }
+        return PASS(r);
+}
+
+static int open_parts(struct daemon *d, struct why *why) {
+        int r;
+
+        r = open_loop(d);
+        if (r == 0)
+                r = transport_curl_new(d->event, &clock_system, "bearerd/" BEARERD_VERSION,
+                                       &d->transport);
+        if (r == 0)
+                r = cache_new(&random_system, &d->cache);
+        if (r < 0)
+                return why_set(why, PASS(r), "cannot start: %s (%s)", strerror(-r), err_origin());
+        r = store_sqlite_open(d->conf->state_dir, d->conf->key_file, d->event, why, &d->store);
+        if (r < 0)
+                return PASS(r);
+        return open_sockets(d, why);
+}
+
+static int start(struct daemon *d, struct why *why) {
+        const struct broker_parts broker = { d->conf,   d->transport, &clock_system, &random_system,
+                                             d->timers, d->store,     d->cache };
+        struct server_parts server = { d->conf, NULL, d->cache, &clock_system, d->inbox, d->fds };
+        int r;
+
+        r = broker_new(&broker, &d->broker);
+        if (r < 0)
+                return why_set(why, PASS(r), "cannot start: %s (%s)", strerror(-r), err_origin());
+        r = broker_start(d->broker, why);
+        if (r < 0)
+                return PASS(r);
+        server.broker = d->broker;
+        r = server_start(&server, &d->server);
+        if (r < 0)
+                return why_set(why, PASS(r), "cannot serve: %s (%s)", strerror(-r), err_origin());
+        return 0;
+}
+
+static void close_parts(struct daemon *d) {
+        server_free(d->server);
+        if (d->store)
+                store_sqlite_close(
+                        d->store); /* what was to be written is, and the broker hears of it */
+        if (d->broker && !d->stopping)
+                broker_stop(d->broker);
+        broker_free(d->broker);
+        cache_free(d->cache);
+        if (d->transport)
+                transport_curl_free(d->transport);
+        for (size_t i = 0; d->fds && i < d->conf->n_sockets; i++)
+                listen_close(d->conf->sockets[i], d->fds[i]);
+        free(d->fds);
+        timers_free(d->timers);
+        sd_event_source_unref(d->timer);
+        inbox_free(d->inbox);
+        sd_event_unref(d->event);
+        conf_free(d->conf);
+}
+
+static int run(struct daemon *d) {
+        char quoted[WHY_MAX + 3];
+        struct why why = { "" };
+        int r;
+
+        r = open_parts(d, &why);
+        if (r == 0)
+                r = start(d, &why);
+        if (r < 0) {
+                log_error("event=start_failed reason=%s",
+                          log_quote(why.text, quoted, sizeof(quoted)));
+                (void) sd_notifyf(0, "STATUS=%s\nERRNO=%d", why.text, -r);
+                return EXIT_FAILURE;
+        }
+        log_info("event=started version=" BEARERD_VERSION " credentials=%zu socket=%s",
+                 d->conf->n_credentials, d->conf->sockets[0]->path);
+        (void) sd_notifyf(0, "READY=1\nSTATUS=%zu credentials", d->conf->n_credentials);
+        r = sd_event_loop(d->event);
+        if (r < 0)
+                log_error("event=loop_failed error=\"%s\"", strerror(-r));
+        log_info("event=stopped");
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char *argv[]) {
+        struct options options = { .scope = CONF_SYSTEM };
+        struct daemon d = { 0 };
+        int r;
+
+        r = parse_arguments(argc, argv, &options);
+        if (r != 0)
+                return r < 0 ? 2 : EXIT_SUCCESS;
+        r = harden();
+        if (r < 0) {
+                (void) fprintf(stderr,
+                               "bearerd: cannot keep other processes from reading its memory: %s\n",
+                               strerror(-r));
+                return EXIT_FAILURE;
+        }
+        if (options.check)
+                return check(&options);
+        if (load(&options, &d.conf) < 0) {
+                log_error(
+                        "event=start_failed reason=\"the configuration has errors; bearerd --check shows them\"");
+                conf_free(d.conf);
+                return EXIT_FAILURE;
+        }
+        log_set_level(d.conf->log_level);
+        r = run(&d);
+        close_parts(&d);
+        return r;
+}
