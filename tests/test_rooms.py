@@ -16,16 +16,18 @@ import sys
 # or just one header of it ("store/store.h"), which is the seam.
 PLAIN_DATA = "conf/conf.h"  # the configuration once read: no code, drags in nothing but base/
 NAMES_AND_LIMITS = "client/protocol.h"  # what both ends of the socket agree on: no code either
-PURE = {"provider/dialect.h", "provider/scope.h"}  # a refusal is data and travels up; scopes are sets
+REFUSAL = "provider/dialect.h"  # a seam; a provider's refusal is data and travels up to the answer
+TRANSPORT = "http/transport.h"  # a seam: types only, handed down by main
 MAY_INCLUDE = {
     "main": {"conf", "api", "policy", "broker", "sched", "provider", "http", "store",
              NAMES_AND_LIMITS},
     "conf": set(),
-    "api": {"policy", "broker", PLAIN_DATA, NAMES_AND_LIMITS},
+    "api": {"policy", "broker", PLAIN_DATA, NAMES_AND_LIMITS, REFUSAL},
     "policy": {PLAIN_DATA},
-    "broker": {"sched", "store/store.h", PLAIN_DATA, NAMES_AND_LIMITS} | PURE,
+    "broker": {"sched", "store/store.h", PLAIN_DATA, NAMES_AND_LIMITS, REFUSAL, TRANSPORT,
+               "provider/scope.h"},  # narrowing a scope is a pure function
     "sched": {"provider"},
-    "provider": {"http/transport.h", PLAIN_DATA},
+    "provider": {TRANSPORT, PLAIN_DATA},
     "http": set(),
     "store": set(),
     "base": set(),
@@ -38,7 +40,7 @@ LIBRARY_ROOMS = {
     "microhttpd.h": {"api"},
     "sqlite3.h": {"store"},
     "ini.h": {"conf"},
-    "openssl/": {"base", "store", "broker"},  # broker: the digest of a variant
+    "openssl/": {"base", "http", "provider", "store", "broker"},
 }
 
 CLOCK_READERS = {"daemon/base/clock.c", "daemon/base/log.c"}  # log.c: the time stamp of a line
@@ -104,7 +106,8 @@ EDGES = [
     ("broker", '"', "store/sqlite.h", True),
     ("broker", '"', "api/api.h", True),
     ("broker", '"', "provider/coze.h", True),
-    ("broker", '"', "http/transport.h", True),
+    ("broker", '"', "http/curl.h", True),
+    ("api", '"', "provider/coze.h", True),
     ("provider", '"', "http/transport.h", False),
     ("provider", '"', "http/curl.h", True),
     ("base", '"', "base/text.h", False),

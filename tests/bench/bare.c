@@ -8,14 +8,13 @@
  * The constants are given as files: header lines, a blank line, the body; as they were recorded
  * from bearerd, so that both servers send the same bytes.
  *
- * --internal-thread leaves the loop to libmicrohttpd, whose epoll thread falls asleep on requests it
+ * --no-date leaves out the Date header. --internal-thread leaves the loop to libmicrohttpd, whose epoll thread falls asleep on requests it
  * has already been told of when exactly 128 connections are ready at once: to see load's detector work.
  */
 
 #include <errno.h>
 #include <microhttpd.h>
 #include <poll.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,33 +137,46 @@ static void run(struct MHD_Daemon *mhd) {
         }
 }
 
+/* Makes flags of the arguments behind the first three. */
+static unsigned parse_flags(int argc, char **argv) {
+        unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
+
+        for (int i = 4; i < argc; i++) {
+                if (strcmp(argv[i], "--no-date") == 0)
+                        flags |= MHD_USE_SUPPRESS_DATE_NO_CLOCK;
+                else if (strcmp(argv[i], "--internal-thread") == 0)
+                        flags |= MHD_USE_INTERNAL_POLLING_THREAD;
+                else
+                        argc = 0;
+        }
+        if (argc < 4) {
+                fputs("bare SOCKET JSON-ANSWER TEXT-ANSWER [--no-date] [--internal-thread]\n",
+                      stderr);
+                exit(2);
+        }
+        return flags;
+}
+
 int main(int argc, char **argv) {
         struct constants constants;
         struct MHD_Daemon *mhd;
         struct rlimit files;
-        bool internal;
-        unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
+        unsigned flags;
 
-        internal = argc == 5 && strcmp(argv[4], "--internal-thread") == 0;
-        if (argc != 4 && !internal) {
-                fputs("bare SOCKET JSON-ANSWER TEXT-ANSWER [--internal-thread]\n", stderr);
-                return 2;
-        }
+        flags = parse_flags(argc, argv);
         if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
                 files.rlim_cur = files.rlim_max;
                 (void) setrlimit(RLIMIT_NOFILE, &files); /* fewer connections then */
         }
         constants.json = response_read(argv[2]);
         constants.text = response_read(argv[3]);
-        if (internal)
-                flags |= MHD_USE_INTERNAL_POLLING_THREAD;
         mhd = MHD_start_daemon(flags, 0, NULL, NULL, handle, &constants, MHD_OPTION_LISTEN_SOCKET,
                                listen_on(argv[1]), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                                (size_t) CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
                                (unsigned) CONNECTIONS_MAX, MHD_OPTION_END);
         if (!mhd)
                 die("libmicrohttpd does not start");
-        if (internal)
+        if (flags & MHD_USE_INTERNAL_POLLING_THREAD)
                 for (;;)
                         (void) pause();
         run(mhd);
