@@ -249,7 +249,8 @@ static int wire_send_request(int fd, const struct wire_request *request, int64_t
         if (n < 0 || (size_t) n >= sizeof(head))
                 return -EINVAL;
         iov[0] = (struct iovec){ head, (size_t) n };
-        iov[1] = (struct iovec){ (void *) request->body, request->body ? request->body_len : 0 };
+        iov[1] = request->body ? (struct iovec){ (void *) request->body, request->body_len }
+                               : (struct iovec){ head, 0 };
         return wire_send(fd, iov, deadline);
 }
 
@@ -597,6 +598,8 @@ static int wire_decode_step(struct wire_reading *rd, struct wire_chunks *ch, siz
         if (!eol)
                 return n > WIRE_CHUNK_LINE_MAX ? -EBADMSG : 0;
         n = (size_t) (eol - from);
+        if (n > WIRE_CHUNK_LINE_MAX)
+                return -EBADMSG;
         *raw += n + 2;
         if (ch->state == WIRE_CHUNK_DATA_END) {
                 ch->state = WIRE_CHUNK_SIZE;
@@ -608,8 +611,6 @@ static int wire_decode_step(struct wire_reading *rd, struct wire_chunks *ch, siz
                         ch->state = WIRE_CHUNK_DONE;
                 return ch->trailer > WIRE_HEAD_MAX ? -EMSGSIZE : n > 0;
         }
-        if (n > WIRE_CHUNK_LINE_MAX)
-                return -EBADMSG;
         r = wire_parse_chunk_size(from, n, rd->body_max - (rd->body_end - rd->body), &ch->left);
         if (r < 0)
                 return r;
