@@ -120,9 +120,9 @@ struct conf_credential {
         char *redirect_uri;
         char *public_key_id;
         struct key *private_key;
-        struct secret *token; /* of token_file, for pat and sat; NULL: set at run time */
-        wall_t token_changed_at;   /* when token_file was last written */
-        bool has_expires_at;  /* of that token */
+        struct secret *token;    /* of token_file, for pat and sat; NULL: set at run time */
+        wall_t token_changed_at; /* when token_file was last written */
+        bool has_expires_at;     /* of that token */
         wall_t expires_at;
         int64_t warn_before_us; /* warn this long before a static token ends */
         int64_t token_lifetime_us;

@@ -1,0 +1,120 @@
+#include "conf/conf.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "conf/builder.h"
+#include "conf/option.h"
+
+#define CONF_PATH_SYSTEM "/etc/bearerd/bearerd.conf"
+#define CONF_PATH_USER   "$XDG_CONFIG_HOME/bearerd/bearerd.conf"
+
+static void conf_report_donep(struct conf_report *report) {
+        conf_report_done(report);
+}
+
+void conf_report_done(struct conf_report *report) {
+        free(report->problems);
+        *report = (struct conf_report){ 0 };
+}
+
+int conf_default_path(enum conf_scope scope, char **ret) {
+        char *path = NULL;
+        int r;
+
+        r = value_path(NULL, scope == CONF_USER ? CONF_PATH_USER : CONF_PATH_SYSTEM, NULL, &path);
+        if (r == -EINVAL)
+                return RAISE(-ENXIO);
+        if (r < 0)
+                return PASS(r);
+        *ret = path;
+        return 0;
+}
+
+const struct conf_credential *conf_find_credential(const struct conf *c, const char *name) {
+        for (size_t i = 0; i < c->n_credentials; i++)
+                if (strcmp(c->credentials[i]->name, name) == 0)
+                        return c->credentials[i];
+        return NULL;
+}
+
+struct conf *conf_free(struct conf *c) {
+        if (!c)
+                return NULL;
+        for (size_t i = 0; i < c->n_sockets; i++)
+                conf_socket_free(c->sockets[i]);
+        for (size_t i = 0; i < c->n_credentials; i++)
+                conf_credential_free(c->credentials[i]);
+        for (size_t i = 0; i < c->n_providers; i++)
+                conf_provider_free(c->providers[i]);
+        conf_rule_done(&c->admin);
+        free(c->sockets);
+        free(c->credentials);
+        free(c->providers);
+        free(c->state_dir);
+        free(c->key_file);
+        free(c);
+        return NULL;
+}
+
+static int conf_add_daemon(struct builder *b) {
+        struct conf *c = b->conf;
+
+        option_apply(b->settings->sections[0], TARGET_CONF, c, b->scope, b->report);
+        if (!c->key_file && c->state_dir &&
+            asprintf(&c->key_file, "%s/bearerd.key", c->state_dir) < 0) {
+                c->key_file = NULL;
+                return RAISE(-ENOMEM);
+        }
+        return 0;
+}
+
+static int conf_build(struct builder *b) {
+        int r;
+
+        r = conf_add_daemon(b);
+        if (r == 0)
+                r = builder_add_providers(b);
+        if (r == 0)
+                r = builder_add_credentials(b);
+        if (r == 0)
+                r = builder_add_sockets(b);
+        return PASS(r);
+}
+
+int conf_load(const char *path, enum conf_scope scope, struct conf_report *report,
+              struct conf **ret) {
+        AUTO(conf_report_donep) struct conf_report found = { 0 };
+        AUTO(settings_freep) struct settings *settings = NULL;
+        AUTO(conf_freep) struct conf *conf = calloc(1, sizeof(*conf));
+        AUTO(auto_freep) char *standard = NULL;
+        struct report lines = { .out = &found };
+        struct builder b = { .scope = scope, .report = &lines, .conf = conf };
+        int r;
+
+        if (!conf)
+                return RAISE(-ENOMEM);
+        r = path ? 0 : conf_default_path(scope, &standard);
+        if (r == -ENXIO)
+                report_file(&lines, "bearerd.conf", 0,
+                            "cannot tell where it is: neither XDG_CONFIG_HOME nor HOME is set");
+        else if (r < 0)
+                return PASS(r);
+        if (r == 0)
+                r = settings_read(path ? path : standard, !path, &lines, &settings);
+        if (r == 0) {
+                b.settings = settings;
+                r = conf_build(&b);
+        }
+        if (r == -ENOMEM || lines.oom)
+                return RAISE(-ENOMEM);
+        *report = found;
+        found = (struct conf_report){ 0 };
+        if (lines.failed)
+                return RAISE(-EINVAL);
+        *ret = TAKE(conf);
+        return 0;
+}
