@@ -49,9 +49,20 @@ sqlite3_stmt *db_finalize(sqlite3_stmt *stmt) {
         return NULL;
 }
 
-int db_errno(sqlite3 *db, int rc) {
-        int system = sqlite3_system_errno(db);
+/* sqlite3_system_errno() knows nothing of what goes wrong within COMMIT; the files remember. */
+static int db_disk_errno(sqlite3 *db) {
+        sqlite3_file *log = NULL;
+        int error = 0;
 
+        (void) sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+        if (log && log->pMethods)
+                (void) log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &error);
+        if (error <= 0)
+                (void) sqlite3_file_control(db, "main", SQLITE_FCNTL_LAST_ERRNO, &error);
+        return error > 0 ? -error : -EIO;
+}
+
+int db_errno(sqlite3 *db, int rc) {
         if (rc == SQLITE_IOERR_NOMEM)
                 return RAISE(-ENOMEM);
         switch (rc & 0xff) {
@@ -77,8 +88,9 @@ int db_errno(sqlite3 *db, int rc) {
         case SQLITE_TOOBIG:
                 return RAISE(-EFBIG);
         case SQLITE_IOERR:
+                return RAISE(db_disk_errno(db));
         case SQLITE_CANTOPEN:
-                return RAISE(system > 0 ? -system : -EIO);
+                return RAISE(sqlite3_system_errno(db) > 0 ? -sqlite3_system_errno(db) : -EIO);
         default:
                 return RAISE(-EIO);
         }

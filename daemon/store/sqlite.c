@@ -60,6 +60,21 @@ static int store_sqlite_remove(void *self, const char *credential, const char *s
         return store_sqlite_give(self, c, done, user);
 }
 
+/* Before the cast and before the seal, which binds one byte of it. */
+static int store_sqlite_read_kind(struct store_sqlite *s, sqlite3_stmt *stmt, int column,
+                                  const char *credential, struct why *why, enum record_kind *ret) {
+        int64_t kind = sqlite3_column_int64(stmt, column);
+
+        if (kind < 0 || kind >= RECORD_KIND_MAX)
+                return why_set(
+                        why, RAISE(-EBADMSG),
+                        "%s: a row of credential \"%.64s\" was altered: restore the file from "
+                        "a backup, or give the secret anew",
+                        sqlite3_db_filename(s->reader, "main"), credential);
+        *ret = (enum record_kind) kind;
+        return 0;
+}
+
 static int store_sqlite_read_row(struct store_sqlite *s, const char *credential,
                                  const char *subject, struct why *why, struct record *ret) {
         struct record row = { .credential = credential, .subject = subject };
@@ -72,7 +87,9 @@ static int store_sqlite_read_row(struct store_sqlite *s, const char *credential,
                 return STORE_E_ABSENT;
         if (rc != SQLITE_ROW)
                 return db_explain(s->reader, db_errno(s->reader, rc), why);
-        row.kind = (enum record_kind) sqlite3_column_int(s->get, 0);
+        r = store_sqlite_read_kind(s, s->get, 0, credential, why, &row.kind);
+        if (r < 0)
+                return PASS(r);
         row.obtained_at.s = sqlite3_column_int64(s->get, 1);
         row.expires_at.s = sqlite3_column_int64(s->get, 2);
         r = seal_open(s->seal, &row, sqlite3_column_blob(s->get, 3),
@@ -93,29 +110,28 @@ static int store_sqlite_get(void *self, const char *credential, const char *subj
         return r;
 }
 
+static int store_sqlite_show_row(struct store_sqlite *s, store_row_fn *row, void *user,
+                                 struct why *why) {
+        struct record metadata = {
+                .credential = (const char *) sqlite3_column_text(s->each, 0),
+                .subject = (const char *) sqlite3_column_text(s->each, 1),
+                .obtained_at = { sqlite3_column_int64(s->each, 3) },
+                .expires_at = { sqlite3_column_int64(s->each, 4) },
+        };
+        int r;
+
+        if (!metadata.credential || !metadata.subject)
+                return why_set(why, RAISE(-ENOMEM), "out of memory");
+        r = store_sqlite_read_kind(s, s->each, 2, metadata.credential, why, &metadata.kind);
+        return r < 0 ? PASS(r) : row(user, &metadata);
+}
+
 static int store_sqlite_each(void *self, store_row_fn *row, void *user, struct why *why) {
         struct store_sqlite *s = self;
-        int r = 0, rc;
+        int r = 0, rc = SQLITE_ROW;
 
-        while ((rc = sqlite3_step(s->each)) == SQLITE_ROW) {
-                struct record metadata = {
-                        .credential = (const char *) sqlite3_column_text(s->each, 0),
-                        .subject = (const char *) sqlite3_column_text(s->each, 1),
-                        .kind = (enum record_kind) sqlite3_column_int(s->each, 2),
-                        .obtained_at = { sqlite3_column_int64(s->each, 3) },
-                        .expires_at = { sqlite3_column_int64(s->each, 4) },
-                };
-
-                if (!metadata.credential || !metadata.subject)
-                        r = why_set(why, RAISE(-ENOMEM), "out of memory");
-                else if (metadata.kind >= RECORD_KIND_MAX)
-                        r = why_set(why, RAISE(-EBADMSG), "%s: a row of \"%.64s\" is damaged",
-                                    sqlite3_db_filename(s->reader, "main"), metadata.credential);
-                else
-                        r = row(user, &metadata);
-                if (r != 0)
-                        break;
-        }
+        while (r == 0 && (rc = sqlite3_step(s->each)) == SQLITE_ROW)
+                r = store_sqlite_show_row(s, row, user, why);
         if (r == 0 && rc != SQLITE_DONE)
                 r = db_explain(s->reader, db_errno(s->reader, rc), why);
         (void) sqlite3_reset(s->each);
