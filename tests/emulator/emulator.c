@@ -86,7 +86,7 @@ static void parse_options(int argc, char **argv, struct options *ret) {
                 { "port", required_argument, NULL, 'p' },
                 { "plain-http", no_argument, NULL, 'h' },
                 { "exit-with-parent", no_argument, NULL, 'e' },
-                { "help", no_argument, NULL, '?' },
+                { "help", no_argument, NULL, 'H' },
                 { 0 },
         };
         int c;
@@ -105,10 +105,11 @@ static void parse_options(int argc, char **argv, struct options *ret) {
                 case 'e':
                         ret->exit_with_parent = true;
                         break;
+                case 'H':
+                        help();
+                        break;
                 default:
-                        if (optopt == 0)
-                                help();
-                        exit(2);
+                        exit(2); /* getopt_long has said why */
                 }
         }
         if (!ret->directory || optind != argc) {

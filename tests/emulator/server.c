@@ -191,9 +191,8 @@ __attribute__((format(printf, 2, 0))) static void server_log(void *user, const c
         char text[256];
 
         vsnprintf(text, sizeof(text), format, ap);
-        text[strcspn(text, "\r\n")] = '\0';
         if (strncmp(text, "Error processing request", 24) == 0)
-                s->settings.complain(s->settings.user, text);
+                s->settings.complain(s->settings.user, "the request is no valid HTTP/1.1");
 }
 
 struct server *server_bind(unsigned port, unsigned *ret_port) {
