@@ -1,8 +1,9 @@
 /*
- * Private keys arrive damaged: through environment variables, JSON, web forms and YAML. Everything
- * that is certain to be noise (white space, escapes, text around the markers) is dropped and the key
- * is read from what stands between them; everything else is reported in words an operator can act on.
- * A key that parses but cannot verify its own signature is refused here, not by the provider at night.
+ * Private keys arrive damaged: through environment variables, JSON, web forms and YAML.
+ * Everything that is certain to be noise (white space, escapes, text around the markers) is
+ * dropped and the key is read from what stands between them; everything else is reported in words
+ * an operator can act on. A key that parses but cannot verify its own signature is refused here,
+ * not by the provider at night.
  */
 #include "base/key.h"
 
@@ -27,7 +28,8 @@ struct key {
         EVP_PKEY *pkey;
 };
 
-/* What can stand between the markers; labels without their blanks. No sentence: a key we can read. */
+/* What can stand between the markers; labels without their blanks. No sentence: a key we can
+ * read. */
 static const struct {
         const char *label, *sentence;
 } key_kinds[] = {
@@ -231,7 +233,8 @@ static int key_check_kind(EVP_PKEY *pkey, struct why *why) {
         return 0;
 }
 
-/* The sum over all parts of a key: flipped bits leave DER that parses and signatures that nobody accepts. */
+/* The sum over all parts of a key: flipped bits leave DER that parses and signatures that nobody
+ * accepts. */
 static int key_check_signature(const struct key *k, struct why *why) {
         AUTO(key_md_ctx_freep) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
         static const char probe[] = "bearerd";

@@ -4,8 +4,9 @@
  *
  * Providers first, then the credentials that name them, then the sockets that name those.
  *
- * Errors: 0 or -ENOMEM; mistakes are in the report, and what a mistake left incomplete is kept, so that
- *         later sections can refer to it without a second complaint. A conf with a mistake is never used.
+ * Errors: 0 or -ENOMEM; mistakes are in the report, and what a mistake left incomplete is kept,
+ *         so that later sections can refer to it without a second complaint. A conf with a
+ *         mistake is never used.
  */
 
 #include "conf/conf.h"
@@ -40,6 +41,6 @@ size_t builder_count(const struct builder *b, enum section_kind kind);
 const struct conf_credential *builder_refer(const struct builder *b, const struct section *s,
                                             const struct setting *setting, const char *name);
 
-/* The word of a choice, from the section or the default; valid as long as the settings. NULL: none, or none
- * of the option's words. */
+/* The word of a choice, from the section or the default; valid as long as the settings. NULL:
+ * none, or none of the option's words. */
 const char *builder_get_choice(const struct section *s, const char *key, unsigned *ret);

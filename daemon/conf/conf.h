@@ -3,8 +3,8 @@
  * The configuration: design.md section 3
  *
  * Read once by conf_load(), complete and checked, then immutable; a reload makes a new one. Every
- * text is owned by the struct conf and lives as long as it. This header is the one noun of a room above
- * that other rooms may include: it is plain data and drags nothing in but base/.
+ * text is owned by the struct conf and lives as long as it. This header is the one noun of a room
+ * above that other rooms may include: it is plain data and drags nothing in but base/.
  *
  * Units:     durations are int64_t *_us.
  * Threading: immutable after conf_load(); any thread may read.
@@ -128,7 +128,7 @@ struct conf_credential {
         int64_t token_lifetime_us;
         char *session_name;    /* for the empty subject; NULL: none */
         char *session_context; /* canonical JSON object, or NULL */
-        char *scope; /* canonical JSON of the scope object made of permissions and the id lists, or NULL */
+        char *scope;           /* canonical JSON made of permissions and the id lists; NULL: none */
         struct conf_list permissions, bot_ids, workspace_ids, workflow_ids;
         bool subjects;
         bool restricted; /* some allow_* key is set; then `allow` must match */
@@ -185,13 +185,14 @@ enum conf_scope {
         CONF_USER,   /* the XDG directories */
 };
 
-/* The default file of a scope: /etc/bearerd/bearerd.conf or $XDG_CONFIG_HOME/bearerd/bearerd.conf. The caller frees *ret.
- * 0, -ENOMEM, -ENXIO: neither XDG_CONFIG_HOME nor HOME is set. */
+/* The default file of a scope: /etc/bearerd/bearerd.conf or
+ * $XDG_CONFIG_HOME/bearerd/bearerd.conf. The caller frees *ret. 0, -ENOMEM, -ENXIO: neither
+ * XDG_CONFIG_HOME nor HOME is set. */
 int conf_default_path(enum conf_scope scope, char **ret);
 
-/* Reads `path` and conf.d/ *.conf beside it. A missing file is an empty one when `path` is NULL (the default file).
- * 0; -EINVAL: the report has at least one error, all that were found; -ENOMEM. `report` is filled in both cases
- * (warnings), and released by conf_report_done(). */
+/* Reads `path` and conf.d/ *.conf beside it. A missing file is an empty one when `path` is NULL
+ * (the default file). 0; -EINVAL: the report has at least one error, all that were found;
+ * -ENOMEM. `report` is filled in both cases (warnings), and released by conf_report_done(). */
 int conf_load(const char *path, enum conf_scope scope, struct conf_report *report,
               struct conf **ret);
 

@@ -143,10 +143,10 @@ static const char *credential_judge_secret(const char *text, size_t len) {
                 return "begins with \"Bearer\": it must hold the token and nothing else";
         if (*text == '"' || *text == '\'')
                 return "has quotes around it: it must hold the secret and nothing else";
-        return "has blanks or other characters that no secret has: copy it again from Coze's console";
+        return "has blanks or characters that no secret has: copy it from Coze's console again";
 }
 
-/* Reads one word from the file that `key` names, without the blanks and the line break behind it. */
+/* Reads one word from the file that `key` names, without what is blank behind it. */
 static struct secret *credential_read_word(const struct credential_draft *d, const char *key) {
         AUTO(auto_freep) char *path = credential_path(d, key);
         AUTO(secret_unrefp) struct secret *s = NULL;
@@ -252,7 +252,8 @@ static void credential_find_provider(const struct credential_draft *d) {
                 setting->value, nearest_hint(&near, hint));
 }
 
-/* The file names the server it is for: the commonest mistake of all is to use it with the other region's. */
+/* The file names the server it is for: the commonest mistake of all is to use it with the other
+ * region's. */
 static void credential_check_region(const struct credential_draft *d) {
         const struct conf_provider *p = d->c->provider, *other = NULL;
         const struct conf *conf = d->b->conf;
@@ -329,10 +330,9 @@ static void credential_check_static(const struct credential_draft *d) {
         const struct setting *subjects = section_get(d->s, "subjects");
 
         if (d->c->subjects)
-                report_error(
-                        d->b->report, d->s, subjects,
-                        "must be no for type %s: there is one token, which is the same for everybody",
-                        credential_type_names[d->c->type]);
+                report_error(d->b->report, d->s, subjects,
+                             "must be no for type %s: its one token is the same for everybody",
+                             credential_type_names[d->c->type]);
         if (expires && !section_get(d->s, "token_file"))
                 report_error(
                         d->b->report, d->s, expires,

@@ -8,28 +8,28 @@
 #define YES true
 #define NO  false
 
-/* clang-format off: coze-oauth.md section 2.1, row by row */
+/* coze-oauth.md section 2.1, row by row */
+/* clang-format off */
 static const struct eligibility_row {
-        const char *name;
-        enum credential_type type;
-        enum application application;
-        bool collaboration;
         bool personal, admin, member;
-        const char *note;
+        enum credential_type type;
+        enum application application; /* of jwt */
+        bool collaboration;           /* of the interactive types */
+        const char *name;
+        const char *note; /* on the admins */
 } eligibility_rows[] = {
-        { "PAT", CREDENTIAL_PAT, 0, NO, YES, YES, YES, "" },
-        { "SAT", CREDENTIAL_SAT, 0, NO, YES, YES, NO, "" },
-        { "Authorization code", CREDENTIAL_AUTHORIZATION_CODE, 0, NO, YES, YES, NO, "" },
-        { "Authorization code, collaboration", CREDENTIAL_AUTHORIZATION_CODE, 0, YES, NO, YES, NO,
-          "" },
-        { "PKCE", CREDENTIAL_PKCE, 0, NO, YES, YES, NO, "" },
-        { "PKCE, collaboration", CREDENTIAL_PKCE, 0, YES, NO, YES, NO, "" },
-        { "Device code", CREDENTIAL_DEVICE_CODE, 0, NO, YES, YES, NO, "" },
-        { "Device code, collaboration", CREDENTIAL_DEVICE_CODE, 0, YES, NO, YES, NO, "" },
-        { "JWT developer", CREDENTIAL_JWT, APPLICATION_DEVELOPER, NO, YES, YES, NO, "" },
-        { "JWT channel", CREDENTIAL_JWT, APPLICATION_CHANNEL, NO, YES, YES, NO, "" },
-        { "JWT enterprise-privileged", CREDENTIAL_JWT, APPLICATION_ENTERPRISE, NO, NO, YES, NO,
-          " (of its default organisation)" },
+        { YES, YES, YES, CREDENTIAL_PAT,                0, NO,  "PAT", "" },
+        { YES, YES, NO,  CREDENTIAL_SAT,                0, NO,  "SAT", "" },
+        { YES, YES, NO,  CREDENTIAL_AUTHORIZATION_CODE, 0, NO,  "Authorization code", "" },
+        { NO,  YES, NO,  CREDENTIAL_AUTHORIZATION_CODE, 0, YES, "Authorization code, collaboration", "" },
+        { YES, YES, NO,  CREDENTIAL_PKCE,               0, NO,  "PKCE", "" },
+        { NO,  YES, NO,  CREDENTIAL_PKCE,               0, YES, "PKCE, collaboration", "" },
+        { YES, YES, NO,  CREDENTIAL_DEVICE_CODE,        0, NO,  "Device code", "" },
+        { NO,  YES, NO,  CREDENTIAL_DEVICE_CODE,        0, YES, "Device code, collaboration", "" },
+        { YES, YES, NO,  CREDENTIAL_JWT, APPLICATION_DEVELOPER,  NO, "JWT developer", "" },
+        { YES, YES, NO,  CREDENTIAL_JWT, APPLICATION_CHANNEL,    NO, "JWT channel", "" },
+        { NO,  YES, NO,  CREDENTIAL_JWT, APPLICATION_ENTERPRISE, NO, "JWT enterprise-privileged",
+          " of its default organisation" },
 };
 /* clang-format on */
 

@@ -16,8 +16,7 @@ const char *hint_public_key_id(const char *id) {
         size_t n = strlen(id);
 
         if (n >= HINT_KEY_LENGTH || hint_begins(id, "-----BEGIN") || hint_begins(id, "MII"))
-                return "looks like the key itself: the fingerprint that the console shows beside the "
-                       "public key is meant";
+                return "looks like the key itself: the fingerprint that the console shows is meant";
         if (n != HINT_FINGERPRINT_LENGTH || strspn(id, HINT_BASE64URL) != n)
                 return "does not look like a fingerprint of Coze's, which has 43 characters of "
                        "letters, digits, '-' and '_'";
@@ -29,8 +28,8 @@ const char *hint_client_id(enum credential_type type, const char *id) {
         size_t n = strlen(id);
 
         if (type == CREDENTIAL_JWT && strspn(id, "0123456789") != n)
-                return "does not look like the id of a service app, which has digits only: it is the "
-                       "app id in the console's list";
+                return "does not look like a service app's, which has digits only: the app id "
+                       "in the console's list is meant";
         if (type == CREDENTIAL_AUTHORIZATION_CODE &&
             (n <= strlen(web) || strcmp(id + n - strlen(web), web) != 0))
                 return "does not look like the client id of a web app, which ends in .app.coze";
@@ -72,6 +71,6 @@ const char *hint_redirect_uri(const char *uri) {
         struct url u;
 
         if (url_parse(uri, NULL, &u) == 0 && !u.tls && !url_is_loopback(&u))
-                return "sends the authorization code over plain http: use https, or a loopback address";
+                return "sends the authorization code over http: use https, or a loopback address";
         return NULL;
 }

@@ -2,8 +2,8 @@
 /*
  * Hints: values that are allowed but look like a mistake people make
  *
- * Each returns a sentence for a warning, or NULL. None of them quotes the value. They warn and do not refuse, as
- * Coze may change the shape of its ids and tokens.
+ * Each returns a sentence for a warning, or NULL. None of them quotes the value. They warn and do
+ * not refuse, as Coze may change the shape of its ids and tokens.
  *
  * Sources: coze-oauth.md sections 4, 9 and 14.
  */

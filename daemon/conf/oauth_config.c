@@ -36,7 +36,8 @@ static const struct {
         { "coze_www_base", 0 },
 };
 
-/* A copy in which line breaks within a string are escaped: keys get pasted so. A byte order mark goes. */
+/* A copy in which line breaks within a string are escaped: keys get pasted so. A byte order mark
+ * goes. */
 static struct secret *oauth_config_mend(const char *text, size_t len) {
         AUTO(secret_unrefp) struct secret *copy = secret_new_reserved(2 * len);
         bool in_string = false;
@@ -70,7 +71,7 @@ static int oauth_config_read_type(struct json_object *o, struct why *why,
         if (!word)
                 return why_set(
                         why, RAISE(-EBADMSG),
-                        "client_type is missing, or no string: it must be \"web\", \"pkce\", \"device\" or "
+                        "client_type is missing, or no string: \"web\", \"pkce\", \"device\" or "
                         "\"jwt\"; download the file again from the app's page in Coze's console");
         for (size_t i = 0; i < N_ELEMENTS(oauth_config_types); i++) {
                 if (strcmp(word, oauth_config_types[i].client_type) == 0) {

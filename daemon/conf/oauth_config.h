@@ -25,7 +25,8 @@ struct oauth_config {
         char *www_url;                /* the same, or NULL */
 };
 
-/* 0; -EBADMSG: what is wrong with the content, or what file_read_secret() said, each with a sentence; -ENOMEM. */
+/* 0; -EBADMSG: what is wrong with the content, or what file_read_secret() said, each with a
+ * sentence; -ENOMEM. */
 int oauth_config_read(const char *path, struct why *why, struct oauth_config **ret);
 
 /* The same of a text; the sentence does not name the file. */

@@ -68,7 +68,8 @@ static const char *const option_dialects[] = { "coze" };
 #define CHOICE(names)   .words = (names), .n_words = N_ELEMENTS(names)
 #define RANGE(low, top) .min = (low), .max = (top)
 
-/* clang-format off: one row, one key */
+/* One row, one key; the keys of a section in the order in which a person meets them. */
+/* clang-format off */
 static const struct option options[] = {
         { SECTION_DAEMON, "socket", value_path, SOCKET(path), "/run/bearerd/bearerd.sock",
           .standard_user = "$XDG_RUNTIME_DIR/bearerd/bearerd.sock",
@@ -76,23 +77,25 @@ static const struct option options[] = {
         { SECTION_DAEMON, "socket_mode", value_mode, SOCKET(mode), "0660", .standard_user = "0600",
           .help = "Mode of the socket: who can connect at all." },
         { SECTION_DAEMON, "socket_user", value_user, SOCKET(owner),
-          .help = "Owner of the socket, a name or a number. Default: the user bearerd runs as." },
+          .help = "Owner of the socket. Default: the user bearerd runs as." },
         { SECTION_DAEMON, "socket_group", value_group, SOCKET(group), "bearerd",
           .standard_user = "", .flags = OPTION_DEFAULT_MAY_FAIL,
-          .help = "Group of the socket, a name or a number." },
+          .help = "Group of the socket." },
         { SECTION_DAEMON, "state_dir", value_path, CONF(state_dir), "/var/lib/bearerd",
           .standard_user = "$XDG_STATE_HOME/bearerd",
           .help = "Directory of the database of grants, which survive a restart there." },
         { SECTION_DAEMON, "key_file", value_path, CONF(key_file),
-          .help = "The 32 bytes that seal the database. Default: bearerd.key in state_dir, made on first start." },
+          .help = "The 32 bytes that seal the database. "
+                  "Default: bearerd.key in state_dir, made on first start." },
         { SECTION_DAEMON, "admin_users", value_users, CONF(admin),
-          .help = "Users with the right to administer, besides root and the user bearerd runs as." },
+          .help = "Users with the right to administer, besides root and bearerd's own." },
         { SECTION_DAEMON, "admin_groups", value_groups, CONF(admin),
           .help = "Groups with the right to administer." },
         { SECTION_DAEMON, "admin_units", value_units, CONF(admin),
           .help = "Systemd units with the right to administer; shell patterns are allowed." },
         { SECTION_DAEMON, "log_level", value_choice, CONF(log_level), "info",
-          CHOICE(log_level_names), .help = "The least important messages to log." },
+          CHOICE(log_level_names),
+          .help = "The least important messages to log." },
 
         { SECTION_PROVIDER, "dialect", value_choice, NONE, "coze", CHOICE(option_dialects),
           .help = "How the provider speaks OAuth." },
@@ -101,30 +104,37 @@ static const struct option options[] = {
         { SECTION_PROVIDER, "www_url", value_base_url, PROVIDER(www_url), .required = EVERY,
           .help = "Where people authorize. Built in for coze.cn and coze.com." },
         { SECTION_PROVIDER, "audience", value_word, PROVIDER(audience),
-          .help = "The aud of a JWT. Default: the host of api_url, with its port unless it is the scheme's own." },
+          .help = "The aud of a JWT. "
+                  "Default: the host of api_url, with its port unless it is the scheme's own." },
         { SECTION_PROVIDER, "ca_file", value_path, PROVIDER(ca_file),
-          .help = "Certificates, in PEM, that the provider's must be signed by. Default: the system's." },
+          .help = "Authorities, in PEM, that sign the provider's certificate. "
+                  "Default: the system's." },
         { SECTION_PROVIDER, "allow_http", value_bool, PROVIDER(allow_http), "no",
           .help = "Allow http: URLs, to a loopback address only." },
-        { SECTION_PROVIDER, "timeout", value_span, PROVIDER(timeout_us), "15s", RANGE("1s", "2min"),
+        { SECTION_PROVIDER, "timeout", value_span, PROVIDER(timeout_us), "15s",
+          RANGE("1s", "2min"),
           .help = "Give up on one request to the provider after this long." },
 
         { SECTION_CREDENTIAL, "provider", value_name, NONE, .required = EVERY,
-          .help = "coze.cn, coze.com or the name of a [provider] section. The region is never guessed." },
-        { SECTION_CREDENTIAL, "type", value_choice, NONE, .required = EVERY,
-          CHOICE(credential_type_names), .flags = OPTION_IN_CONFIG_FILE,
+          .help = "coze.cn, coze.com or the name of a [provider] section. "
+                  "The region is never guessed." },
+        { SECTION_CREDENTIAL, "type", value_choice, NONE, CHOICE(credential_type_names),
+          .required = EVERY, .flags = OPTION_IN_CONFIG_FILE,
           .help = "What kind of credential it is." },
         { SECTION_CREDENTIAL, "config_file", value_path, NONE, .types = OAUTH,
-          .help = "coze_oauth_config.json as Coze's console hands it out; it gives type, client_id, secret and key." },
+          .help = "coze_oauth_config.json as Coze's console hands it out: "
+                  "it gives type, client_id, secret and key." },
         { SECTION_CREDENTIAL, "token_file", value_path, NONE, .types = STATIC,
-          .help = "File with the token. Without it the token is set at run time." },
+          .help = "File with the token. Default: none, the token is set at run time." },
         { SECTION_CREDENTIAL, "expires_at", value_date, CREDENTIAL(expires_at), .types = STATIC,
-          .help = "When the token of token_file ends: a date, a date with time (UTC), or UNIX seconds. Default: unknown." },
+          .help = "When the token of token_file ends: a date, a date with time (UTC), or "
+                  "UNIX seconds. Default: unknown." },
         { SECTION_CREDENTIAL, "warn_before", value_span, CREDENTIAL(warn_before_us), "7d",
           RANGE("0s", "90d"), .types = STATIC,
           .help = "Warn this long before a token with a known end runs out." },
         { SECTION_CREDENTIAL, "application", value_choice, CREDENTIAL(application), "developer",
-          CHOICE(application_names), .types = JWT, .help = "What kind of service app it is." },
+          CHOICE(application_names), .types = JWT,
+          .help = "What kind of service app it is." },
         { SECTION_CREDENTIAL, "client_id", value_word, CREDENTIAL(client_id), .types = OAUTH,
           .required = OAUTH, .flags = OPTION_IN_CONFIG_FILE,
           .help = "The app's client id; of a service app, the app id in the console's list." },
@@ -134,19 +144,23 @@ static const struct option options[] = {
         { SECTION_CREDENTIAL, "redirect_uri", value_redirect_uri, CREDENTIAL(redirect_uri),
           .types = CODE | PKCE, .required = CODE | PKCE,
           .help = "Where the browser returns to, exactly as it is registered with the app." },
-        { SECTION_CREDENTIAL, "public_key_id", value_word, CREDENTIAL(public_key_id), .types = JWT,
-          .required = JWT, .flags = OPTION_IN_CONFIG_FILE,
-          .help = "The fingerprint that the console shows beside the public key (the JWT's kid)." },
-        { SECTION_CREDENTIAL, "private_key_file", value_path, NONE, .types = JWT, .required = JWT,
-          .flags = OPTION_IN_CONFIG_FILE, .help = "File with the private key, RSA, in PEM." },
+        { SECTION_CREDENTIAL, "public_key_id", value_word, CREDENTIAL(public_key_id),
+          .types = JWT, .required = JWT, .flags = OPTION_IN_CONFIG_FILE,
+          .help = "The fingerprint that the console shows beside the public key (the kid)." },
+        { SECTION_CREDENTIAL, "private_key_file", value_path, NONE,
+          .types = JWT, .required = JWT, .flags = OPTION_IN_CONFIG_FILE,
+          .help = "File with the private key, RSA, in PEM." },
         { SECTION_CREDENTIAL, "token_lifetime", value_span, CREDENTIAL(token_lifetime_us), "15min",
-          RANGE("1s", "86399s"), .types = JWT, .help = "Lifetime to ask for (duration_seconds)." },
+          RANGE("1s", "86399s"), .types = JWT,
+          .help = "Lifetime to ask for (duration_seconds)." },
         { SECTION_CREDENTIAL, "session_name", value_text, CREDENTIAL(session_name), .types = JWT,
           .help = "Session of tokens without a subject. Default: none." },
         { SECTION_CREDENTIAL, "session_context", value_json_object, CREDENTIAL(session_context),
-          .types = JWT, .help = "A JSON object that goes into the JWT. Default: none." },
+          .types = JWT,
+          .help = "A JSON object that goes into the JWT. Default: none." },
         { SECTION_CREDENTIAL, "permissions", value_words, CREDENTIAL(permissions), .types = JWT,
-          .help = "Permissions to ask for; Coze heeds them for channel apps. Default: all the app has." },
+          .help = "Permissions to ask for; Coze heeds them for channel apps. "
+                  "Default: all that the app has." },
         { SECTION_CREDENTIAL, "bot_ids", value_words, CREDENTIAL(bot_ids), .types = JWT,
           .help = "Bots that tokens are limited to. Default: no limit." },
         { SECTION_CREDENTIAL, "workspace_ids", value_words, CREDENTIAL(workspace_ids), .types = JWT,
@@ -156,24 +170,31 @@ static const struct option options[] = {
         { SECTION_CREDENTIAL, "workspace_id", value_id, CREDENTIAL(workspace_id), .types = PEOPLE,
           .help = "Collaboration: the one workspace to be authorized for. Default: none." },
         { SECTION_CREDENTIAL, "account_id", value_digits, CREDENTIAL(account_id), .types = JWT,
-          .help = "Another account or organisation to get tokens of. Excludes enterprise_id. Default: none." },
+          .help = "Another account or organisation to get tokens of; excludes enterprise_id. "
+                  "Default: none." },
         { SECTION_CREDENTIAL, "enterprise_id", value_id, CREDENTIAL(enterprise_id), .types = JWT,
-          .help = "The enterprise of application = enterprise, which requires it. Excludes account_id. Default: none." },
+          .help = "The enterprise, which application = enterprise requires; excludes account_id. "
+                  "Default: none." },
         { SECTION_CREDENTIAL, "subjects", value_bool, CREDENTIAL(subjects),
-          .help = "May callers name subjects? Default: no for pat and sat, which have none; yes otherwise." },
-        { SECTION_CREDENTIAL, "allow_users", value_users, CREDENTIAL(allow), .flags = OPTION_LIMITS,
-          .help = "Users who may use it. Default: no allow_ key set, whoever can connect." },
+          .help = "May callers name subjects? "
+                  "Default: no for pat and sat, which have none; yes otherwise." },
+        { SECTION_CREDENTIAL, "allow_users", value_users, CREDENTIAL(allow),
+          .flags = OPTION_LIMITS,
+          .help = "Users who may use it. Default: whoever can connect, if no allow key is set." },
         { SECTION_CREDENTIAL, "allow_groups", value_groups, CREDENTIAL(allow),
-          .flags = OPTION_LIMITS, .help = "Groups that may use it." },
-        { SECTION_CREDENTIAL, "allow_units", value_units, CREDENTIAL(allow), .flags = OPTION_LIMITS,
+          .flags = OPTION_LIMITS,
+          .help = "Groups that may use it." },
+        { SECTION_CREDENTIAL, "allow_units", value_units, CREDENTIAL(allow),
+          .flags = OPTION_LIMITS,
           .help = "Systemd units that may use it; shell patterns are allowed." },
         { SECTION_CREDENTIAL, "plan", value_choice, CREDENTIAL(plan), CHOICE(plan_names),
-          .help = "Edition of Coze that the account has, to check the type against what Coze allows. Default: not checked." },
+          .help = "Edition of Coze the account has, to check the type against what Coze allows. "
+                  "Default: not checked." },
         { SECTION_CREDENTIAL, "role", value_choice, CREDENTIAL(role), CHOICE(role_names),
           .help = "Role in an enterprise, for the same check. Default: not checked." },
         { SECTION_CREDENTIAL, "keep_fresh", value_choice, CREDENTIAL(keep_fresh), "while-used",
           CHOICE(keep_fresh_names),
-          .help = "When to renew in the background; readiness waits for credentials with always." },
+          .help = "When to renew in the background; readiness waits for those with always." },
         { SECTION_CREDENTIAL, "fallback", value_name, NONE,
           .help = "Another credential to try when this one is refused upstream. Default: none." },
 
@@ -235,7 +256,8 @@ char *option_types(unsigned types, char ret[OPTION_TYPES_MAX]) {
         return ret;
 }
 
-/* True for what may be shown of a key nobody knows: a line of a pasted PEM may look like a pair, too. */
+/* True for what may be shown of a key nobody knows: a line of a pasted PEM may look like a pair,
+ * too. */
 static bool option_is_like_a_key(const char *key) {
         return strlen(key) <= 32 && strspn(key, "abcdefghijklmnopqrstuvwxyz_-") == strlen(key);
 }
@@ -256,10 +278,9 @@ static void option_report_unknown(const struct section *s, const struct setting 
                         return;
                 }
         if (!option_is_like_a_key(setting->key)) {
-                report_file(
-                        report, setting->file, setting->line,
-                        "no such key in a [%s] section (it is not shown, it may be part of a secret)",
-                        kind);
+                report_file(report, setting->file, setting->line,
+                            "no such key in a [%s] section (not shown, it may be part of a secret)",
+                            kind);
                 return;
         }
         for (const struct option *o = NULL; (o = option_next(o));) {

@@ -2,9 +2,9 @@
 /*
  * Options: one table, many uses
  *
- * Every key there is, with its section, its kind of value, default, limits and the credential types it is
- * for. The parser, the checks, conf/bearerd.conf and bearerd.conf(5) all follow it; tests hold the latter
- * two against it.
+ * Every key there is, with its section, its kind of value, default, limits and the credential
+ * types it is for. The parser, the checks, conf/bearerd.conf and bearerd.conf(5) all follow it;
+ * tests hold the latter two against it.
  */
 
 #include <stdbool.h>
@@ -62,6 +62,7 @@ char *option_types(unsigned types, char ret[OPTION_TYPES_MAX]);
 /* Reports every key of the section that is not in the table. */
 void option_check_keys(const struct section *s, struct report *report);
 
-/* Fills all fields of `target` from the section and the defaults; what is wrong is reported and left as it was. */
+/* Fills all fields of `target` from the section and the defaults; what is wrong is reported and
+ * left as it was. */
 void option_apply(const struct section *s, enum option_target target, void *object,
                   enum conf_scope scope, struct report *report);

@@ -54,9 +54,8 @@ static void provider_check_url(const struct builder *b, const struct section *s,
                 report_error(b->report, s, setting,
                              "must be https: plain http is allowed to a loopback address only");
         else if (!p->allow_http)
-                report_error(
-                        b->report, s, setting,
-                        "must be https, or the section needs allow_http = yes, which is meant for tests");
+                report_error(b->report, s, setting,
+                             "must be https, or the section needs allow_http = yes, as in tests");
 }
 
 static void provider_check_ca_file(const struct builder *b, const struct section *s,

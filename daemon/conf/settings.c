@@ -1,9 +1,9 @@
 /*
- * libinih splits "key = value ; comment" and nothing else here. As Debian builds it, it cuts section
- * names at 49 bytes and lines at 199, says nothing of empty sections, and tells only the first line
- * it does not understand, without the file going on to be checked. So the reader that feeds it counts
- * lines, reads section headers, refuses what is no text, and notices when a line that should have
- * made a pair did not.
+ * libinih splits "key = value ; comment" and nothing else here. As Debian builds it, it cuts
+ * section names at 49 bytes and lines at 199, says nothing of empty sections, and tells only the
+ * first line it does not understand, without the file going on to be checked. So the reader that
+ * feeds it counts lines, reads section headers, refuses what is no text, and notices when a line
+ * that should have made a pair did not.
  */
 #include "conf/settings.h"
 
@@ -271,7 +271,8 @@ static bool reader_is_for_inih(struct settings_reader *in, char *line) {
         return true;
 }
 
-/* Copies the next line to `ret`, tabs as blanks, without its line break. False: the report says why not. */
+/* Copies the next line to `ret`, tabs as blanks, without its line break. False: the report says
+ * why not. */
 static bool reader_next_line(struct settings_reader *in, char *ret, size_t size) {
         const char *p = in->p, *stop = memchr(p, '\n', (size_t) (in->end - p));
         size_t n;

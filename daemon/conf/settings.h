@@ -2,10 +2,10 @@
 /*
  * Settings: what the files say, before anybody has thought about it
  *
- * Reads bearerd.conf and conf.d/ *.conf beside it into sections of key and value, with the place of
- * each. A later file may add sections, and replaces values of an earlier one; within one file nothing
- * may be said twice. Splitting a line is left to libinih; the rest of its duties it does not do as we
- * need it (see settings.c).
+ * Reads bearerd.conf and conf.d/ *.conf beside it into sections of key and value, with the place
+ * of each. A later file may add sections, and replaces values of an earlier one; within one file
+ * nothing may be said twice. Splitting a line is left to libinih; the rest of its duties it does
+ * not do as we need it (see settings.c).
  */
 
 #include <stdbool.h>

@@ -25,7 +25,8 @@ struct url {
 int url_parse(const char *text, struct why *why, struct url *ret);
 
 /* The same for a base to which paths are added: no query, no fragment, and *ret in one spelling
- * (lower case, no default port, no slash at the end). The caller frees *ret. 0, -EINVAL, -ENOMEM. */
+ * (lower case, no default port, no slash at the end). The caller frees *ret.
+ * 0, -EINVAL, -ENOMEM. */
 int url_parse_base(const char *text, struct why *why, char **ret);
 
 /* The host, and the port unless it is the scheme's own. The caller frees *ret. 0 or -ENOMEM. */

@@ -235,8 +235,9 @@ static int value_expand(const char *path, struct why *why, char **ret) {
         return 0;
 }
 
-/* "%d", "$XDG_RUNTIME_DIR", "$XDG_STATE_HOME", "$XDG_CONFIG_HOME" and "$HOME" stand for directories at its
- * start. Slashes at the end and in a row go, so that two spellings of one path are the same text. */
+/* "%d", "$XDG_RUNTIME_DIR", "$XDG_STATE_HOME", "$XDG_CONFIG_HOME" and "$HOME" stand for
+ * directories at its start. Slashes at the end and in a row go, so that two spellings of one path
+ * are the same text. */
 int value_path(const struct option *option, const char *value, struct why *why, void *ret) {
         AUTO(auto_freep) char *path = NULL;
         char *out;

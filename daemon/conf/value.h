@@ -2,11 +2,12 @@
 /*
  * Values: the text behind a key, read into a field
  *
- * One function for each kind of value. Each takes the option whose value it reads (for its limits and
- * words), and writes the field only when the value is right; what the field held before is released.
+ * One function for each kind of value. Each takes the option whose value it reads (for its limits
+ * and words), and writes the field only when the value is right; what the field held before is
+ * released.
  *
- * Errors:    0; -EINVAL with the end of a sentence ("must be ..."), which quotes nothing but names of
- *            users, groups and units; -ENOMEM.
+ * Errors:    0; -EINVAL with the end of a sentence ("must be ..."), which quotes nothing but
+ *            names of users, groups and units; -ENOMEM.
  * Threading: any; value_user() and its kin ask the name service, so only while loading.
  */
 
