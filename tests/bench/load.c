@@ -322,12 +322,15 @@ static void load_pace(struct load *l, int64_t now) {
         }
 }
 
-static struct timespec load_timeout(const struct load *l, int64_t now) {
-        int64_t ns = TICK_NS;
+/* Waits for events, or until the next request is due, to the nanosecond if there is one. */
+static int load_wait(struct load *l, struct epoll_event *events, int64_t now) {
+        struct timespec timeout = { .tv_nsec = TICK_NS };
 
-        if (l->options->rate && l->n_free && l->due_ns - now < ns)
-                ns = l->due_ns > now ? l->due_ns - now : 0;
-        return (struct timespec){ .tv_nsec = ns };
+        if (!l->options->rate || !l->n_free)
+                return epoll_wait(l->epoll_fd, events, EVENTS_MAX, TICK_NS / NS_PER_MS);
+        if (l->due_ns - now < TICK_NS)
+                timeout.tv_nsec = l->due_ns > now ? l->due_ns - now : 0;
+        return epoll_pwait2(l->epoll_fd, events, EVENTS_MAX, &timeout, NULL);
 }
 
 static void load_loop(struct load *l) {
@@ -335,15 +338,13 @@ static void load_loop(struct load *l) {
         int64_t now = now_ns();
 
         while (!l->done) {
-                struct timespec timeout;
                 int n;
 
                 if (l->options->rate)
                         load_pace(l, now);
-                timeout = load_timeout(l, now);
-                n = epoll_pwait2(l->epoll_fd, events, EVENTS_MAX, &timeout, NULL);
+                n = load_wait(l, events, now);
                 if (n < 0 && errno != EINTR)
-                        die("epoll_pwait2");
+                        die("cannot wait for events");
                 for (int k = 0; k < n; k++) {
                         if (events[k].data.u32 == CONTROL)
                                 load_control(l, now_ns());

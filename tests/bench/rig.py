@@ -17,7 +17,7 @@ import time
 START_S = 20  # patience with a program that starts
 STOP_S = 10
 PLACES = (".", "daemon", "client", "tests/emulator", "tests/bench")  # of a build directory
-RECORDED_BY_SERVER = {"date", "content-length", "connection"}  # headers libmicrohttpd adds itself
+ADDED_BY_LIBMICROHTTPD = {"date", "content-length", "connection"}
 
 
 class Broken(Exception):
@@ -156,7 +156,7 @@ class Rig:
         if status != 200:
             raise Broken(f"bearerd answers {status} instead of a token")
         lines = [f"{name}: {value}\n" for name, value in headers
-                 if name.lower() not in RECORDED_BY_SERVER]
+                 if name.lower() not in ADDED_BY_LIBMICROHTTPD]
         file = self.directory / accept.replace("/", "-")
         file.write_text(f"{''.join(lines)}\n{body}")
         return str(file), len(body), any(name.lower() == "date" for name, _ in headers)
