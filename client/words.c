@@ -208,11 +208,11 @@ char *words_clean(const char *text, char *ret, size_t size) {
                 }
                 ret[n++] = (char) (c < 0x20 || c == 0x7f ? ' ' : c);
         }
-        if (*text) /* cut: not within a character */
+        if (((unsigned char) *text & 0xc0) == 0x80) { /* cut within a character: drop its head */
                 while (n > 0 && ((unsigned char) ret[n - 1] & 0xc0) == 0x80)
                         n--;
-        if (*text && n > 0 && (unsigned char) ret[n - 1] >= 0xc0)
-                n--;
+                n -= n > 0;
+        }
         ret[n] = '\0';
         return ret;
 }
