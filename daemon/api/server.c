@@ -1,6 +1,5 @@
 #include "api/server.h"
 
-#include <assert.h>
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -9,8 +8,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
+#include <unistd.h>
 
 #include "api/call.h"
 #include "api/caller.h"
@@ -19,17 +17,20 @@
 #include "base/log.h"
 #include "policy/policy.h"
 
-#define SERVER_EVENTS 16
-#define SERVER_ACCEPTS                                                                             \
-        64 /* in one turn, so that a flood of connections does not starve those that are there */
-#define SERVER_SPARE_FDS 64 /* descriptors that the rest of the daemon needs */
-#define SERVER_ACCEPT_PAUSE_US                                                                     \
-        US_PER_S /* without free descriptors: try again this late if no connection closes before */
-#define SERVER_STOP_US (2 * US_PER_S) /* for callers to take their last answers */
+#define SERVER_EVENTS    16
+#define SERVER_SPARE_FDS 64             /* descriptors that the rest of the daemon needs */
+#define SERVER_STOP_US   (2 * US_PER_S) /* for callers to take their last answers */
+
+struct listener { /* one socket of the configuration */
+        struct server *server;
+        const struct conf_socket *socket;
+        struct MHD_Daemon *daemon;
+        bool resumed; /* a connection of it has been resumed: it has something to do */
+};
 
 struct server {
         struct server_parts parts;
-        struct MHD_Daemon *daemon;
+        struct listener *listeners; /* as conf->sockets */
         pthread_t thread;
         bool thread_runs;
         int epoll_fd;
@@ -37,12 +38,8 @@ struct server {
         bool want_groups;
 
         /* owned by the serving thread */
-        struct caller *arriving; /* of the connection that is being added */
-        size_t n_connections;
         size_t n_suspended; /* calls that are with the loop */
         size_t n_requests;  /* begun and not completed */
-        bool accept_paused;
-        mono_t accept_resumes;
         bool stopping;
         mono_t stop_by; /* answers that nobody reads are given up then */
 
@@ -51,11 +48,7 @@ struct server {
         struct message *stopped;
 };
 
-/* What an epoll event is about: a listening socket's index, or one of these. */
-enum {
-        SERVER_EVENT_DAEMON = -1,
-        SERVER_EVENT_INBOX = -2,
-};
+#define SERVER_EVENT_INBOX UINT64_MAX /* in an epoll event; else it is a listener's index */
 
 const struct server_parts *server_parts(const struct server *s) {
         return &s->parts;
@@ -70,6 +63,9 @@ void server_suspended(struct server *s, struct call *call) {
 
 void server_resume(struct server *s, struct call *call) {
         s->n_suspended--;
+        for (size_t i = 0; i < s->parts.conf->n_sockets; i++)
+                if (s->listeners[i].socket == call->caller->socket)
+                        s->listeners[i].resumed = true;
         MHD_resume_connection(call->connection);
 }
 
@@ -122,11 +118,14 @@ static enum MHD_Result server_queue(struct call *call) {
 static enum MHD_Result server_handle(void *cls, struct MHD_Connection *connection, const char *url,
                                      const char *method, const char *version,
                                      const char *upload_data, size_t *upload_size, void **req_cls) {
-        struct server *s = cls;
+        struct listener *l = cls;
+        struct server *s = l->server;
         struct caller *caller = server_caller(connection);
         struct call *call;
 
         (void) version;
+        if (!caller)
+                return MHD_NO; /* nobody knows who that is */
         if (!*req_cls) {
                 /* an answer now would be taken for an early one and close the connection (performance.md section 3) */
                 *req_cls = &server_seen;
@@ -159,31 +158,41 @@ static enum MHD_Result server_handle(void *cls, struct MHD_Connection *connectio
 
 static void server_completed(void *cls, struct MHD_Connection *connection, void **req_cls,
                              enum MHD_RequestTerminationCode code) {
-        struct server *s = cls;
+        struct listener *l = cls;
 
         (void) connection;
         (void) code;
         if (!*req_cls)
                 return;
-        s->n_requests--;
+        l->server->n_requests--;
         if (*req_cls != &server_seen)
                 call_free(*req_cls);
         *req_cls = NULL;
 }
 
+static struct caller *server_meet(struct listener *l, struct MHD_Connection *connection) {
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+                connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        struct server *s = l->server;
+        struct caller *caller = NULL;
+        int r;
+
+        r = caller_new(info->connect_fd, l->socket, s->want_groups, &caller);
+        if (r < 0) {
+                log_warning("event=caller_unknown error=\"%s\" advice=\"the connection is closed\"",
+                            strerror(-r));
+                return NULL;
+        }
+        caller->is_admin = policy_is_admin(s->parts.conf, geteuid(), &caller->peer);
+        return caller;
+}
+
 static void server_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
                               enum MHD_ConnectionNotificationCode code) {
-        struct server *s = cls;
-
-        (void) connection;
-        if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-                s->n_connections++;
-                *socket_context = TAKE(s->arriving);
-                return;
-        }
-        s->n_connections--;
-        *socket_context = caller_free(*socket_context);
-        s->accept_resumes = (mono_t){ 0 }; /* a descriptor is free again */
+        if (code == MHD_CONNECTION_NOTIFY_STARTED)
+                *socket_context = server_meet(cls, connection);
+        else
+                *socket_context = caller_free(*socket_context);
 }
 
 static void server_log(void *cls, const char *format, va_list ap) {
@@ -195,58 +204,6 @@ static void server_log(void *cls, const char *format, va_list ap) {
         log_debug("event=http message=%s", log_quote(text, quoted, sizeof(quoted)));
 }
 
-/* --- accepting --- */
-
-static void server_watch_listeners(struct server *s, bool watch) {
-        for (size_t i = 0; i < s->parts.conf->n_sockets; i++) {
-                struct epoll_event ev = { .events = watch ? EPOLLIN : 0, .data.u64 = (uint64_t) i };
-
-                if (s->parts.fds[i] >= 0)
-                        /* fails only for a descriptor that is not there, which server_start() would have seen */
-                        (void) epoll_ctl(s->epoll_fd, EPOLL_CTL_MOD, s->parts.fds[i], &ev);
-        }
-        s->accept_paused = !watch;
-}
-
-static void server_pause_accepting(struct server *s, const char *reason) {
-        log_warning(
-                "event=accept_paused connections=%zu reason=\"%s\" advice=\"raise LimitNOFILE=, or find who holds so "
-                "many connections\"",
-                s->n_connections, reason);
-        server_watch_listeners(s, false);
-        s->accept_resumes = mono_add(clock_mono(s->parts.clock), SERVER_ACCEPT_PAUSE_US);
-}
-
-static void server_accept(struct server *s, size_t i) {
-        for (unsigned n = 0; n < SERVER_ACCEPTS; n++) {
-                const struct sockaddr_un unnamed = { .sun_family = AF_UNIX };
-                int fd = accept4(s->parts.fds[i], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-                int r;
-
-                if (fd < 0 &&
-                    (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
-                        server_pause_accepting(s, strerror(errno));
-                        return;
-                }
-                if (fd < 0 && errno == EINTR)
-                        continue;
-                if (fd < 0)
-                        return; /* EAGAIN, or a connection that has gone already */
-                r = caller_new(fd, s->parts.conf->sockets[i], s->want_groups, &s->arriving);
-                if (r < 0) {
-                        log_debug("event=caller_unknown error=\"%s\"", strerror(-r));
-                        (void) close(fd);
-                        continue;
-                }
-                s->arriving->is_admin = policy_is_admin(s->parts.conf, geteuid(),
-                                                        &s->arriving->peer);
-                /* closes fd when it fails (no memory, or the connection limit) */
-                (void) MHD_add_connection(s->daemon, fd, (const struct sockaddr *) &unnamed,
-                                          sizeof(sa_family_t));
-                s->arriving = caller_free(s->arriving); /* NULL unless it failed */
-        }
-}
-
 /* --- the thread --- */
 
 static void server_stop_run(struct message *m) {
@@ -254,37 +211,43 @@ static void server_stop_run(struct message *m) {
 
         s->stopping = true;
         s->stop_by = mono_add(clock_mono(s->parts.clock), SERVER_STOP_US);
-        server_watch_listeners(s, false);
+        for (size_t i = 0; i < s->parts.conf->n_sockets; i++)
+                if (s->listeners[i].daemon)
+                        (void) MHD_quiesce_daemon(
+                                s->listeners[i].daemon); /* the descriptor is main's */
 }
 
-static int server_timeout_ms(struct server *s) {
+/* Has a listener something to do that epoll does not tell? */
+static bool server_is_busy(struct listener *l) {
         MHD_UNSIGNED_LONG_LONG ms;
 
-        if (MHD_get_timeout(s->daemon, &ms) == MHD_YES && ms == 0)
-                return 0; /* there is data in its buffers already */
-        if (s->stopping)
-                return (int) (SERVER_STOP_US / US_PER_MS / 10);
-        if (s->accept_paused)
-                return (int) (SERVER_ACCEPT_PAUSE_US / US_PER_MS);
-        return -1;
+        return l->daemon && (l->resumed || (MHD_get_timeout(l->daemon, &ms) == MHD_YES && ms == 0));
+}
+
+static void server_run(struct listener *l) {
+        l->resumed = false;
+        (void) MHD_run(l->daemon); /* fails only for a daemon with a thread of its own */
 }
 
 static void server_turn(struct server *s) {
         struct epoll_event events[SERVER_EVENTS];
-        int n = epoll_wait(s->epoll_fd, events, SERVER_EVENTS, server_timeout_ms(s));
+        bool busy = false;
+        int n;
 
-        for (int i = 0; i < n; i++) {
-                int what = (int) events[i].data.u64;
-
-                if (what == SERVER_EVENT_INBOX)
+        for (size_t i = 0; i < s->parts.conf->n_sockets && !busy; i++)
+                busy = server_is_busy(&s->listeners[i]);
+        n = epoll_wait(s->epoll_fd, events, SERVER_EVENTS,
+                       busy          ? 0
+                       : s->stopping ? (int) (SERVER_STOP_US / US_PER_MS / 10)
+                                     : -1);
+        for (int i = 0; i < n; i++)
+                if (events[i].data.u64 == SERVER_EVENT_INBOX)
                         inbox_run(s->inbox);
-                else if (what >= 0 && !s->accept_paused)
-                        server_accept(s, (size_t) what);
-        }
-        if (s->accept_paused && !s->stopping &&
-            !mono_before(clock_mono(s->parts.clock), s->accept_resumes))
-                server_watch_listeners(s, true);
-        (void) MHD_run(s->daemon); /* fails only for a daemon with a thread of its own */
+                else
+                        server_run(&s->listeners[events[i].data.u64]);
+        for (size_t i = 0; i < s->parts.conf->n_sockets; i++)
+                if (server_is_busy(&s->listeners[i]))
+                        server_run(&s->listeners[i]);
 }
 
 /* A suspended connection must be resumed before libmicrohttpd may stop; a reader that does not read need not be waited for. */
@@ -306,8 +269,8 @@ static void *server_main(void *arg) {
 
 /* --- start and stop --- */
 
-static int server_watch(struct server *s, int fd, int what) {
-        struct epoll_event ev = { .events = EPOLLIN, .data.u64 = (uint64_t) what };
+static int server_watch(struct server *s, int fd, uint64_t what) {
+        struct epoll_event ev = { .events = EPOLLIN, .data.u64 = what };
         int r;
 
         if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
@@ -343,29 +306,39 @@ static bool server_rules_name_groups(const struct conf *conf) {
         return false;
 }
 
-static int server_open(struct server *s) {
+static int server_listen(struct listener *l, int fd, unsigned limit) {
         const union MHD_DaemonInfo *info;
-        int r;
 
-        s->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET |
-                                             MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG,
-                                     0, NULL, NULL, server_handle, s, MHD_OPTION_EXTERNAL_LOGGER,
-                                     server_log, NULL, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                                     (size_t) SERVER_CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
-                                     server_connection_limit(), MHD_OPTION_NOTIFY_CONNECTION,
-                                     server_connection, s, MHD_OPTION_NOTIFY_COMPLETED,
-                                     server_completed, s, MHD_OPTION_END);
-        if (!s->daemon)
+        l->daemon = MHD_start_daemon(
+                MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+                server_handle, l, MHD_OPTION_EXTERNAL_LOGGER, server_log,
+                NULL, /* first, so that it hears of the others */
+                MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                (size_t) SERVER_CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT, limit,
+                MHD_OPTION_NOTIFY_CONNECTION, server_connection, l, MHD_OPTION_NOTIFY_COMPLETED,
+                server_completed, l, MHD_OPTION_END);
+        if (!l->daemon)
                 return RAISE(-ENOMEM);
-        info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+        info = MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD);
         if (!info)
                 return RAISE(-EOPNOTSUPP);
-        r = server_watch(s, info->epoll_fd, SERVER_EVENT_DAEMON);
-        if (r == 0)
-                r = server_watch(s, inbox_fd(s->inbox), SERVER_EVENT_INBOX);
-        for (size_t i = 0; r == 0 && i < s->parts.conf->n_sockets; i++)
+        return server_watch(l->server, info->epoll_fd, (uint64_t) (l - l->server->listeners));
+}
+
+static int server_open(struct server *s) {
+        const struct conf *conf = s->parts.conf;
+        unsigned limit = server_connection_limit() / (unsigned) conf->n_sockets;
+        int r;
+
+        s->listeners = calloc(conf->n_sockets, sizeof(*s->listeners));
+        if (!s->listeners)
+                return RAISE(-ENOMEM);
+        r = server_watch(s, inbox_fd(s->inbox), SERVER_EVENT_INBOX);
+        for (size_t i = 0; r == 0 && i < conf->n_sockets; i++) {
+                s->listeners[i] = (struct listener){ .server = s, .socket = conf->sockets[i] };
                 if (s->parts.fds[i] >= 0)
-                        r = server_watch(s, s->parts.fds[i], (int) i);
+                        r = server_listen(&s->listeners[i], s->parts.fds[i], limit);
+        }
         return PASS(r);
 }
 
@@ -403,8 +376,10 @@ struct server *server_free(struct server *s) {
                 return NULL;
         if (s->thread_runs)
                 (void) pthread_join(s->thread, NULL);
-        if (s->daemon)
-                MHD_stop_daemon(s->daemon);
+        for (size_t i = 0; s->listeners && i < s->parts.conf->n_sockets; i++)
+                if (s->listeners[i].daemon)
+                        MHD_stop_daemon(s->listeners[i].daemon);
+        free(s->listeners);
         if (s->epoll_fd >= 0)
                 (void) close(s->epoll_fd);
         inbox_free(s->inbox);

@@ -2,9 +2,9 @@
 /*
  * Server: HTTP/1.1 on Unix sockets, design.md section 4
  *
- * One thread serves all connections: it accepts them itself (so that it knows the caller, and several sockets feed
- * one libmicrohttpd), and drives libmicrohttpd from an epoll loop of its own, since the library's stalls when 128
- * events are ready at once (performance.md section 3). Cached tokens are answered right there; all else crosses to the loop.
+ * One thread serves all connections of all sockets. It drives libmicrohttpd, one instance for each socket, from an epoll
+ * loop of its own, since the library's stalls when 128 events are ready at once (performance.md section 3). The library
+ * does the accepting: of connections handed to it, it does not know that TCP's options are not for them. Cached tokens are answered right there; all else crosses to the loop.
  *
  * Threading: server_start() and server_stop() from the loop's thread.
  */
