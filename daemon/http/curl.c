@@ -388,8 +388,9 @@ static void call_explain(const struct call *c, CURLcode code, char *ret, size_t 
         case CURLE_SSL_CACERT_BADFILE:
                 EXPLAIN("cannot use the CA file %s: it must hold certificates in PEM", ca);
                 break;
-        case CURLE_SSL_CONNECT_ERROR:
-                EXPLAIN("TLS with %.*s failed: %s", n, origin, detail);
+        case CURLE_SSL_CONNECT_ERROR: /* also a CA of the same name with another key */
+                EXPLAIN("TLS with %.*s failed: %s; certificates must be signed by %s", n, origin,
+                        detail, ca);
                 break;
         case CURLE_UNSUPPORTED_PROTOCOL:
         case CURLE_URL_MALFORMAT:
