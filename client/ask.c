@@ -3,14 +3,14 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "client/protocol.h"
 #include "client/words.h"
 
-#define ASK_JSON_DEPTH    16
-#define ASK_SENTENCE_SIZE 1024 /* bytes of a description that are shown */
+#define ASK_JSON_DEPTH 16
 
 /* Answers */
 
@@ -112,25 +112,25 @@ static int ask_exit_code(int status) {
         }
 }
 
-/* "the provider said: HTTP 401, invalid_grant, "token is expired" (logid 2024...)" */
-static void ask_say_upstream(struct json_object *upstream) {
-        const char *parts[] = { ask_text(upstream, "error"), ask_text(upstream, "message"),
-                                ask_text(upstream, "logid") };
-        char error[128], message[ASK_SENTENCE_SIZE], logid[128];
-        int64_t status = ask_number(upstream, "status");
+char *ask_refusal(struct json_object *o, char ret[ASK_SENTENCE_SIZE]) {
+        const char *texts[] = { ask_text(o, "error"), ask_text(o, "message"),
+                                ask_text(o, "logid") };
+        char error[128], message[ASK_SENTENCE_SIZE / 2], logid[128], status[32] = "";
+        int64_t n = ask_number(o, "status");
 
-        words_clean(parts[0] ? parts[0] : "", error, sizeof(error));
-        words_clean(parts[1] ? parts[1] : "", message, sizeof(message));
-        words_clean(parts[2] ? parts[2] : "", logid, sizeof(logid));
-        if (status > 0)
-                say("the provider said: HTTP %" PRId64 "%s%s%s%s%s%s", status, *error ? " " : "",
-                    error, *message ? ": " : "", message, *logid ? "; logid " : "", logid);
-        else if (*error || *message)
-                say("the provider said: %s%s%s%s%s", error, *error && *message ? ": " : "", message,
-                    *logid ? "; logid " : "", logid);
+        words_clean(texts[0] ? texts[0] : "", error, sizeof(error));
+        words_clean(texts[1] ? texts[1] : "", message, sizeof(message));
+        words_clean(texts[2] ? texts[2] : "", logid, sizeof(logid));
+        if (n > 0)
+                (void) snprintf(status, sizeof(status), "HTTP %" PRId64, n);
+        (void) snprintf(ret, ASK_SENTENCE_SIZE, "%s%s%s%s%s%s%s", status,
+                        *status && *error ? " " : "", error,
+                        (*status || *error) && *message ? ": " : "", message,
+                        *logid ? "; logid " : "", logid);
+        return ret;
 }
 
-static int ask_explain_refused(const struct call *call, const struct wire_answer *answer) {
+int ask_explain(const struct call *call, const struct wire_answer *answer) {
         AUTO(ask_json_putp) struct json_object *o = ask_json(answer);
         const char *text = ask_text(o, "error_description");
         struct json_object *upstream;
@@ -147,8 +147,8 @@ static int ask_explain_refused(const struct call *call, const struct wire_answer
         else
                 say("%s%s%s", call->name ? call->name : "", call->name ? ": " : "", sentence);
         if (json_object_object_get_ex(o, "upstream", &upstream) &&
-            json_object_is_type(upstream, json_type_object))
-                ask_say_upstream(upstream);
+            json_object_is_type(upstream, json_type_object) && *ask_refusal(upstream, sentence))
+                say("the provider said: %s", sentence);
         if (answer->retry_after_s >= 0) {
                 char span[WORDS_SPAN_SIZE];
 
@@ -188,20 +188,27 @@ int ask_quietly(const struct call *call, const struct wire_request *request,
         return r;
 }
 
-int ask(const struct call *call, const struct wire_request *request, struct wire_answer *ret) {
-        struct wire_answer answer;
+int ask_any(const struct call *call, const struct wire_request *request, struct wire_answer *ret) {
         char socket[WIRE_SOCKET_MAX] = "";
         int fd, r;
 
         r = ask_connect(call, socket, &fd);
         if (r < 0)
                 return ask_explain_unreachable(*socket ? socket : call->socket, r);
-        r = wire_call(fd, request, &answer);
+        r = wire_call(fd, request, ret);
         (void) close(fd); /* one question, one connection */
-        if (r < 0)
-                return ask_explain_broken(socket, r);
+        return r < 0 ? ask_explain_broken(socket, r) : EXIT_DONE;
+}
+
+int ask(const struct call *call, const struct wire_request *request, struct wire_answer *ret) {
+        struct wire_answer answer;
+        int r;
+
+        r = ask_any(call, request, &answer);
+        if (r != EXIT_DONE)
+                return r;
         if (answer.status < 200 || answer.status > 299) {
-                r = ask_explain_refused(call, &answer);
+                r = ask_explain(call, &answer);
                 wire_answer_done(&answer);
                 return r;
         }

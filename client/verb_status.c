@@ -20,7 +20,7 @@
 
 #define STATUS_LIST_MAX (32 * 1024 * 1024) /* bytes of the list of all credentials */
 #define STATUS_WIDTH    80
-#define STATUS_TEXT     512
+#define STATUS_TEXT     (2 * ASK_SENTENCE_SIZE + 64)
 
 enum colour {
         COLOUR_NONE,
@@ -92,8 +92,28 @@ static char *status_expiry(struct json_object *o, int64_t now, char ret[WORDS_SP
         return strcpy(ret, ask_text(o, "fingerprint") ? "never" : "-");
 }
 
+/* What last went wrong, or NULL: "HTTP 503: busy (2h ago). Wait." of an object, or a sentence. */
+static const char *status_trouble(struct json_object *o, int64_t now, char ret[STATUS_TEXT]) {
+        char said[ASK_SENTENCE_SIZE], when[WORDS_SPAN_SIZE] = "", advice[ASK_SENTENCE_SIZE] = "";
+        struct json_object *trouble;
+
+        if (ask_text(o, "last_error"))
+                return status_text(o, "last_error", ret);
+        if (!json_object_object_get_ex(o, "last_error", &trouble) ||
+            !json_object_is_type(trouble, json_type_object))
+                return NULL;
+        (void) ask_refusal(trouble, said);
+        if (ask_number(trouble, "at") >= 0)
+                (void) words_when(ask_number(trouble, "at"), now, when);
+        if (ask_text(trouble, "advice"))
+                (void) words_clean(ask_text(trouble, "advice"), advice, sizeof(advice));
+        (void) snprintf(ret, STATUS_TEXT, "%s%s%s%s%s%s", *said ? said : "the provider failed",
+                        *when ? " (" : "", when, *when ? ")" : "", *advice ? ". " : "", advice);
+        return ret;
+}
+
 /* What a person should know or do, in a sentence, or NULL. */
-static const char *status_advice(struct json_object *o, char ret[STATUS_TEXT]) {
+static const char *status_advice(struct json_object *o, int64_t now, char ret[STATUS_TEXT]) {
         const bool is_static = status_is(o, "type", "pat") || status_is(o, "type", "sat");
         char name[STATUS_TEXT];
 
@@ -106,7 +126,9 @@ static const char *status_advice(struct json_object *o, char ret[STATUS_TEXT]) {
                                 status_text(o, "name", name));
                 return ret;
         }
-        return ask_text(o, "last_error") ? status_text(o, "last_error", ret) : NULL;
+        if (status_is(o, "state", "ready") || status_is(o, "state", "idle"))
+                return NULL; /* what went wrong is over */
+        return status_trouble(o, now, ret);
 }
 
 /* How many columns the first `len` bytes of UTF-8 take, near enough: a character, a column. */
@@ -245,7 +267,7 @@ static void status_print_table(struct json_object *list, int64_t now) {
         }
         for (size_t i = 0; i < json_object_array_length(list); i++) {
                 struct json_object *o = json_object_array_get_idx(list, i);
-                const char *text = status_advice(o, advice);
+                const char *text = status_advice(o, now, advice);
 
                 if (!text)
                         continue;
@@ -280,7 +302,7 @@ static void status_print_one(struct json_object *o, int64_t now) {
         static const struct {
                 const char *key, *label;
         } texts[] = { { "provider", "provider" }, { "api_url", "API" }, { "type", "type" } };
-        char text[STATUS_TEXT], line[STATUS_TEXT + 32];
+        char text[STATUS_TEXT], line[STATUS_TEXT + 32], trouble[STATUS_TEXT] = "";
         enum colour colour;
         int64_t subjects = ask_number(o, "subjects");
         const char *state;
@@ -302,9 +324,9 @@ static void status_print_one(struct json_object *o, int64_t now) {
         status_print_time("grant", "expires ", ask_number(o, "grant_expires_at"), now);
         if (subjects > 0)
                 (void) printf("%-9s %" PRId64 "\n", "subjects", subjects);
-        if (ask_text(o, "last_error"))
-                status_print_line("trouble", status_text(o, "last_error", text));
-        if (status_advice(o, text) && !status_is(o, "last_error", text))
+        if (status_trouble(o, now, trouble))
+                status_print_line("trouble", trouble);
+        if (status_advice(o, now, text) && strcmp(text, trouble) != 0)
                 status_print_line("note", text);
 }
 

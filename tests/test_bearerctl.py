@@ -569,8 +569,11 @@ class Status(Case):
              "fingerprint": "0123456789abcdef", "expires_at": now - 2 * day - half_min},
             {"name": "site", "provider": "coze.cn", "type": "authorization_code",
              "state": "authorization_required", "last_error": "the refresh token was refused"},
-            {"name": "forever", "provider": "coze.cn", "type": "sat", "state": "failing",
-             "fingerprint": "0123456789abcdef"},
+            {"name": "forever", "provider": "coze.cn", "type": "sat", "state": "ready",
+             "fingerprint": "0123456789abcdef", "last_error": "the disk was full"},
+            {"name": "down", "provider": "coze.cn", "type": "jwt", "state": "failing",
+             "last_error": {"status": 503, "message": "busy", "logid": "2024X",
+                            "at": now - 2 * hour - half_min, "advice": "Wait."}},
         ]
 
     TABLE = """\
@@ -580,12 +583,14 @@ idle     coze.cn   device_code         idle          -
 mypat    coze.com  pat                 ready         in 3d 4h
 old      coze.cn   sat                 expired       2d ago
 site     coze.cn   authorization_code  unauthorized  -
-forever  coze.cn   sat                 failing       never
+forever  coze.cn   sat                 ready         never
+down     coze.cn   jwt                 failing       -
 
 mypat: expires in 3d 4h: make a new one in Coze's console and hand it over with
     bearerctl set mypat
 old: make a new token in Coze's console, then: bearerctl set old
 site: the refresh token was refused
+down: HTTP 503: busy; logid 2024X (2h ago). Wait.
 """
 
     def test_table(self):
@@ -596,7 +601,7 @@ site: the refresh token was refused
 
     def test_list(self):
         self.daemon({"GET /v1/credentials": answer(body={"credentials": self.all})})
-        self.expect(["list"], 0, "bot\nidle\nmypat\nold\nsite\nforever\n")
+        self.expect(["list"], 0, "bot\nidle\nmypat\nold\nsite\nforever\ndown\n")
 
     def test_json(self):
         body = json.dumps({"credentials": self.all}, indent=1)
@@ -611,7 +616,8 @@ site: the refresh token was refused
                "warning": "renewal has failed for " + "long " * 12}
         self.daemon({"GET /v1/credentials/bot": answer(body=bot),
                      "GET /v1/credentials/idle": answer(body=self.all[1]),
-                     "GET /v1/credentials/forever": answer(body=self.all[5])})
+                     "GET /v1/credentials/forever": answer(body=self.all[5]),
+                     "GET /v1/credentials/down": answer(body=self.all[6])})
         code, out, err = self.run_ctl("status", "bot")
         self.assertEqual((code, err), (0, ""))
         for line in out.splitlines():
@@ -634,8 +640,12 @@ note      renewal has failed for long long long long long long long long long
         self.expect(["status", "idle"], 0, "name      idle\nprovider  coze.cn\n"
                                            "type      device_code\nstate     idle\n")
         self.expect(["status", "forever"], 0,
-                    "name      forever\nprovider  coze.cn\ntype      sat\nstate     failing\n"
-                    "token     0123456789abcdef, never expires\n")
+                    "name      forever\nprovider  coze.cn\ntype      sat\nstate     ready\n"
+                    "token     0123456789abcdef, never expires\n"
+                    "trouble   the disk was full\n")
+        self.expect(["status", "down"], 0,
+                    "name      down\nprovider  coze.cn\ntype      jwt\nstate     failing\n"
+                    "trouble   HTTP 503: busy; logid 2024X (2h ago). Wait.\n")
 
     def test_eighty_columns(self):
         wide = {"name": "n" * 64, "provider": "p" * 64, "type": "authorization_code",
@@ -833,6 +843,14 @@ class Health(Case):
                               "GET /readyz": error_answer(503, "temporarily_unavailable",
                                                           "bot has no good token yet.")})
         self.expect(["health"], 6, "", "bearerctl: bot has no good token yet.\n")
+        for body, missing in (({"missing": ["bot", "si\x1bte"]}, "bot, si te"),
+                              ({"missing": []}, "a credential that you may not use"),
+                              ({"missing": [7, None]}, "7, ?")):
+            daemon.routes["GET /readyz"] = answer(503, body)
+            self.expect(["health"], 6, "", f"bearerctl: not ready: no good token yet of {missing}: "
+                                           "bearerctl status tells why\n")
+        daemon.routes["GET /readyz"] = answer(503, {"missing": ["n" * 64] * 1000})
+        self.expect_error(["health"], 6, "n" * 64)
         daemon.routes["GET /healthz"] = error_answer(500, "server_error", "no memory")
         self.expect(["health"], 1, "", "bearerctl: no memory\n")
 
