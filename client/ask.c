@@ -130,22 +130,29 @@ char *ask_refusal(struct json_object *o, char ret[ASK_SENTENCE_SIZE]) {
         return ret;
 }
 
+/* The daemon's own sentence, or what can be said without one. */
+static void ask_describe(struct json_object *o, int status, char ret[ASK_SENTENCE_SIZE]) {
+        const char *text = ask_text(o, "error_description"), *error = ask_text(o, "error");
+        char code[128];
+
+        if (text) {
+                (void) words_clean(text, ret, ASK_SENTENCE_SIZE);
+                return;
+        }
+        (void) snprintf(ret, ASK_SENTENCE_SIZE, "HTTP %d: %s; see journalctl -u bearerd", status,
+                        error ? words_clean(error, code, sizeof(code)) : "the daemon says no more");
+}
+
 int ask_explain(const struct call *call, const struct wire_answer *answer) {
         AUTO(ask_json_putp) struct json_object *o = ask_json(answer);
-        const char *text = ask_text(o, "error_description");
         struct json_object *upstream;
         char sentence[ASK_SENTENCE_SIZE];
 
-        if (!text)
-                text = ask_text(o, "error");
-        if (!text)
-                text = "the daemon says no more than this; see journalctl -u bearerd";
-        words_clean(text, sentence, sizeof(sentence));
-        if (!ask_text(o, "error_description"))
-                say("%s%sHTTP %d: %s", call->name ? call->name : "", call->name ? ": " : "",
-                    answer->status, sentence);
+        ask_describe(o, answer->status, sentence);
+        if (call->name && !strstr(sentence, call->name))
+                say("%s: %s", call->name, sentence);
         else
-                say("%s%s%s", call->name ? call->name : "", call->name ? ": " : "", sentence);
+                say("%s", sentence);
         if (json_object_object_get_ex(o, "upstream", &upstream) &&
             json_object_is_type(upstream, json_type_object) && *ask_refusal(upstream, sentence))
                 say("the provider said: %s", sentence);

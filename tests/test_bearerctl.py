@@ -269,15 +269,17 @@ class Get(Case):
                 (error_answer(503, "temporarily_unavailable", "It fails for now.",
                               headers=["Retry-After: 90"]), 6,
                  "bearerctl: bot: It fails for now.\nbearerctl: try again in 1min 30s\n"),
+                (error_answer(409, "authorization_required", 'The token of "bot" ran out.'), 5,
+                 'bearerctl: The token of "bot" ran out.\n'),
                 (error_answer(400, "x", "\x1b[31mred\r\n\x07\x9b2J"), 1,
                  "bearerctl: bot:  [31mred    2J\n"),
                 (answer(403, {"error": "access_denied"}), 4,
-                 "bearerctl: bot: HTTP 403: access_denied\n"),
+                 "bearerctl: bot: HTTP 403: access_denied; see journalctl -u bearerd\n"),
                 (answer(502, "<html>Bad Gateway</html>", "text/html"), 6,
-                 "bearerctl: bot: HTTP 502: the daemon says no more than this; "
+                 "bearerctl: bot: HTTP 502: the daemon says no more; "
                  "see journalctl -u bearerd\n"),
                 (answer(409, "[" * 100000), 5,
-                 "bearerctl: bot: HTTP 409: the daemon says no more than this; "
+                 "bearerctl: bot: HTTP 409: the daemon says no more; "
                  "see journalctl -u bearerd\n")):
             daemon.routes["GET /v1/token/bot"] = reply
             self.expect(["get", "bot"], code, "", err)
