@@ -27,6 +27,7 @@
 #define COZE_INTERVAL_MAX_S 3600
 #define COZE_ECHO_MIN       16 /* bytes of a secret that are not shown, at its start */
 #define COZE_PREFIXED_MIN   16 /* letters behind "pat_" and the like that make a token of it */
+#define COZE_COPY_MAX       (REFUSAL_MESSAGE_MAX + 4) /* bytes; a character cut at its end is not shown */
 #define COZE_REDACTED       "[redacted]"
 
 /* What all steps of one decode() work on. */
@@ -87,10 +88,10 @@ static size_t coze_token_shape(const char *text) {
 
 /* Copies a provider's text, without secrets that it may echo, cleaned and cut. */
 static void coze_copy(const struct exchange *x, const char *text, char *ret, size_t size) {
-        char plain[REFUSAL_MESSAGE_MAX + sizeof(COZE_REDACTED)];
+        char plain[COZE_COPY_MAX + sizeof(COZE_REDACTED)];
         size_t out = 0;
 
-        for (const char *p = text; *p && out < REFUSAL_MESSAGE_MAX;) {
+        for (const char *p = text; *p && out < COZE_COPY_MAX;) {
                 size_t n = coze_echo(x, p);
 
                 if (n == 0 && (p == text || !coze_is_word(p[-1])))
