@@ -740,7 +740,7 @@ START_TEST(a_static_token_is_durable_before_it_is_shown)
         world_start(&w);
         caller_ask(&w, &c, PAT, "", -1, 30, NULL);
         ck_assert_int_eq(c.kind, ANSWER_AUTHORIZATION_REQUIRED);
-        world_set_pat(&w, "pat_1", STORE_NEVER);
+        world_set_pat(&w, "pat_1", WALL_NEVER);
         caller_ask(&w, &c, PAT, "", -1, 30, NULL);
         ck_assert_int_eq(c.kind, ANSWER_AUTHORIZATION_REQUIRED); /* not on the disk yet */
         ck_assert_uint_eq(fake_store_complete_all(w.store), 1);
@@ -749,7 +749,7 @@ START_TEST(a_static_token_is_durable_before_it_is_shown)
         ck_assert_str_eq(c.value, "pat_1");
 
         fake_store_fail(w.store, 1, -ENOSPC);
-        world_set_pat(&w, "pat_2", STORE_NEVER);
+        world_set_pat(&w, "pat_2", WALL_NEVER);
         (void) fake_store_complete_all(w.store);
         ck_assert_int_eq(last_stored, -ENOSPC);
         caller_ask(&w, &c, PAT, "", -1, 30, NULL);
@@ -794,7 +794,7 @@ START_TEST(a_static_token_warns_and_ends)
         caller_ask(&w, &c, PAT, "", 0, 30, NULL);
         ck_assert_int_eq(c.kind, ANSWER_AUTHORIZATION_REQUIRED);
         ck_assert_ptr_null(cache_get(w.cache, "pat\n\n"));
-        world_set_pat(&w, "pat_2", STORE_NEVER);
+        world_set_pat(&w, "pat_2", WALL_NEVER);
         (void) fake_store_complete_all(w.store);
         caller_ask(&w, &c, PAT, "", -1, 30, NULL);
         ck_assert_str_eq(c.value, "pat_2");
@@ -818,7 +818,7 @@ START_TEST(the_newer_static_token_counts)
         struct secret *file = secret_new("pat_file", 8),
                       *set = secret_new("pat_stored", 10);
         const struct record record = {
-                "pat", "", RECORD_STATIC_TOKEN, set, { sources[_i].stored_s }, STORE_NEVER
+                "pat", "", RECORD_STATIC_TOKEN, set, { sources[_i].stored_s }, WALL_NEVER
         };
         struct world w;
         struct caller c;
@@ -841,7 +841,7 @@ START_TEST(a_damaged_row_stops_the_start)
 {
         AUTO(secret_unrefp) struct secret *set = secret_new("pat_stored", 10);
         const struct record record = {
-                "pat", "", RECORD_STATIC_TOKEN, set, { NOW - 1 }, STORE_NEVER
+                "pat", "", RECORD_STATIC_TOKEN, set, { NOW - 1 }, WALL_NEVER
         };
         struct why why = { "" };
         struct world w;

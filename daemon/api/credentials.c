@@ -7,7 +7,6 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "client/protocol.h"
-#include "store/store.h"
 
 /*
  * /v1/credentials: what the credentials are doing, and setting static tokens
@@ -138,7 +137,7 @@ static int credentials_read_secret(struct call *call, struct json_object *o,
                         PROTOCOL_TOKEN_MAX);
                 return -EINVAL;
         }
-        call->expires_at = STORE_NEVER;
+        call->expires_at = WALL_NEVER;
         r = json_get_int64(o, "expires_at", 0, &call->expires_at.s);
         if (r < 0 && r != -ENOENT) {
                 *ret_reply = reply_error(MHD_HTTP_BAD_REQUEST, PROTOCOL_INVALID_REQUEST,

@@ -1,5 +1,6 @@
 #include "api/server.h"
 
+#include <malloc.h>
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -18,6 +19,7 @@
 #include "policy/policy.h"
 
 #define SERVER_EVENTS    16
+#define SERVER_PEAK_MIN  128            /* connections; fewer are not worth the trouble */
 #define SERVER_SPARE_FDS 64             /* descriptors that the rest of the daemon needs */
 #define SERVER_STOP_US   (2 * US_PER_S) /* for callers to take their last answers */
 
@@ -38,8 +40,9 @@ struct server {
         bool want_groups;
 
         /* owned by the serving thread */
-        size_t n_suspended; /* calls that are with the loop */
-        size_t n_requests;  /* begun and not completed */
+        size_t n_connections, peak; /* `peak` since memory was last given back */
+        size_t n_suspended;         /* calls that are with the loop */
+        size_t n_requests;          /* begun and not completed */
         bool stopping;
         mono_t stop_by; /* answers that nobody reads are given up then */
 
@@ -187,12 +190,28 @@ static struct caller *server_meet(struct listener *l, struct MHD_Connection *con
         return caller;
 }
 
+/* The memory of many connections that have gone stays in the heap unless the allocator is told. */
+static void server_give_back(struct server *s) {
+        if (s->peak < SERVER_PEAK_MIN || s->n_connections > s->peak / 4)
+                return;
+        s->peak = s->n_connections;
+        (void) malloc_trim(0);
+}
+
 static void server_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
                               enum MHD_ConnectionNotificationCode code) {
-        if (code == MHD_CONNECTION_NOTIFY_STARTED)
-                *socket_context = server_meet(cls, connection);
-        else
+        struct listener *l = cls;
+        struct server *s = l->server;
+
+        if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+                *socket_context = server_meet(l, connection);
+                if (++s->n_connections > s->peak)
+                        s->peak = s->n_connections;
+        } else {
                 *socket_context = caller_free(*socket_context);
+                s->n_connections--;
+                server_give_back(s);
+        }
 }
 
 static void server_log(void *cls, const char *format, va_list ap) {

@@ -1,5 +1,6 @@
 #include "base/json.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,23 +12,40 @@ static void json_tokenerp(json_tokener **t) {
                 json_tokener_free(*t);
 }
 
+/* json-c skips comments and reads NaN and Infinity, strict or not. */
+static bool json_is_plain(const char *text, size_t len) {
+        bool in_string = false;
+
+        for (size_t i = 0; i < len; i++)
+                if (in_string && text[i] == '\\')
+                        i++;
+                else if (text[i] == '"')
+                        in_string = !in_string;
+                else if (
+                        !in_string &&
+                        strchr("/NI",
+                               text[i])) /* none of them occurs in JSON, outside strings; nor does NUL */
+                        return false;
+        return true;
+}
+
 int json_parse(const char *text, size_t len, struct json_object **ret) {
         AUTO(json_tokenerp) json_tokener *t = NULL;
         struct json_object *o;
 
-        if (len > INT32_MAX)
+        if (len > INT32_MAX || !json_is_plain(text, len))
                 return RAISE(-EBADMSG);
         t = json_tokener_new_ex(JSON_DEPTH_MAX);
         if (!t)
                 return RAISE(-ENOMEM);
         json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
         o = json_tokener_parse_ex(t, text, (int) len);
-        if (!o && json_tokener_get_error(t) == json_tokener_continue)
-                o = json_tokener_parse_ex(t, "", 1); /* a bare number ends only at the NUL */
-        if (!o)
+        if (!json_object_is_type(o, json_type_object) && !json_object_is_type(o, json_type_array)) {
+                json_wipe(o);
                 return RAISE(-EBADMSG);
+        }
         for (size_t i = json_tokener_get_parse_end(t); i < len; i++)
-                if (!strchr(" \t\r\n", text[i]) || !text[i]) {
+                if (!strchr(" \t\r\n", text[i])) {
                         json_wipe(o);
                         return RAISE(-EBADMSG);
                 }

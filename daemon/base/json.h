@@ -2,7 +2,7 @@
 /*
  * JSON, strictly
  *
- * A thin layer on json-c: the whole text must be one value, in UTF-8, without trailing bytes,
+ * A thin layer on json-c: the whole text must be one object or array, in UTF-8, without trailing bytes,
  * comments or NaN, at most JSON_DEPTH_MAX levels deep. Values that may hold a secret are released with
  * json_wipe(), which overwrites every string first.
  */

@@ -248,7 +248,7 @@ static int broker_load_static_token(struct broker *b, const struct conf_credenti
         }
         if (c->token)
                 return static_token_set(s, c->token,
-                                        c->has_expires_at ? c->expires_at : STORE_NEVER);
+                                        c->has_expires_at ? c->expires_at : WALL_NEVER);
         return 0;
 }
 

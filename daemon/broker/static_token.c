@@ -83,7 +83,7 @@ int static_token_set(struct static_token *s, struct secret *value, wall_t expire
                 .credential = s->credential->name,
                 .subject = "",
                 .value = value,
-                .lifetime_us = expires_at.s == STORE_NEVER.s ? INT64_MAX
+                .lifetime_us = expires_at.s == WALL_NEVER.s ? INT64_MAX
                                : expires_at.s > INT64_MAX / US_PER_S / 2
                                        ? INT64_MAX
                                        : (expires_at.s - wall.s) * US_PER_S,

@@ -29,7 +29,7 @@ int static_token_init(struct static_token *s, const struct conf_credential *c, s
                       struct timers *timers, const struct clock *clock); /* 0 or -ENOMEM */
 void static_token_done(struct static_token *s);
 
-/* Puts this token in the place of the last one; a reference to `value` is taken. `expires_at` may be STORE_NEVER, or
+/* Puts this token in the place of the last one; a reference to `value` is taken. `expires_at` may be WALL_NEVER, or
  * past: the token has ended then. 0 or -ENOMEM (nothing has changed). */
 int static_token_set(struct static_token *s, struct secret *value, wall_t expires_at);
 

@@ -40,8 +40,6 @@ struct record {
         wall_t expires_at;     /* of the secret, by our clock */
 };
 
-#define STORE_NEVER ((wall_t){ INT64_MAX })
-
 /* `r` is 0 or a negative errno. */
 typedef void store_done_fn(void *user, int r);
 
