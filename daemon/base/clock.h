@@ -26,7 +26,7 @@ typedef struct {
 } wall_t;
 
 #define MONO_NEVER ((mono_t){ INT64_MAX })
-#define WALL_NEVER ((wall_t) { INT64_MAX })
+#define WALL_NEVER ((wall_t){ INT64_MAX })
 
 struct clock {
         mono_t (*mono)(void *self);

@@ -12,7 +12,7 @@ static void json_tokenerp(json_tokener **t) {
                 json_tokener_free(*t);
 }
 
-/* json-c skips comments and reads NaN and Infinity, strict or not. */
+/* json-c skips comments and reads NaN, Infinity and single quotes, strict or not. */
 static bool json_is_plain(const char *text, size_t len) {
         bool in_string = false;
 
