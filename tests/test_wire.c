@@ -139,10 +139,12 @@ START_TEST(socket_choice)
         ck_assert_int_eq(wire_find_socket(found), 0);
 
         setenv(PROTOCOL_SOCKET_ENV, "", 1);
-        setenv("XDG_RUNTIME_DIR", "tmp", 1); /* relative: the XDG specification says to ignore it */
+        ck_assert_int_eq(chdir(dir), 0); /* a relative one is ignored: XDG specification */
+        setenv("XDG_RUNTIME_DIR", ".", 1);
         ck_assert_int_eq(wire_find_socket(found), 0);
         ck_assert_str_eq(found, PROTOCOL_SOCKET_SYSTEM);
 
+        ck_assert_int_eq(chdir("/"), 0);
         ck_assert_int_eq(unlink(file), 0);
         ck_assert_int_eq(rmdir(path), 0);
         ck_assert_int_eq(rmdir(dir), 0);
