@@ -14,6 +14,7 @@ static void json_tokenerp(json_tokener **t) {
 
 /* json-c skips comments and reads NaN, Infinity and single quotes, strict or not. */
 static bool json_is_plain(const char *text, size_t len) {
+        static const char foreign[] = "/NI'"; /* and NUL: not in JSON but in strings */
         bool in_string = false;
 
         for (size_t i = 0; i < len; i++)
@@ -21,10 +22,7 @@ static bool json_is_plain(const char *text, size_t len) {
                         i++;
                 else if (text[i] == '"')
                         in_string = !in_string;
-                else if (
-                        !in_string &&
-                        strchr("/NI",
-                               text[i])) /* none of them occurs in JSON, outside strings; nor does NUL */
+                else if (!in_string && strchr(foreign, text[i]))
                         return false;
         return true;
 }
