@@ -2,8 +2,9 @@
 /*
  * A store in memory, for scenarios
  *
- * Nothing becomes durable by itself: changes wait until the test completes them, in the order in which they were given,
- * with the result the test wants. get() and each() see what is durable, as with the real one.
+ * Nothing becomes durable by itself: changes wait until the test completes them, in the order in
+ * which they were given, with the result the test wants. get() and each() see what is durable, as
+ * with the real one.
  *
  * Threading: one thread.
  */
@@ -25,7 +26,8 @@ struct store *fake_store_seam(struct fake_store *f); /* valid as long as `f` */
 /* A durable row, without any waiting: the state that a start finds. */
 void fake_store_set(struct fake_store *f, const struct record *record);
 
-/* get() of this row answers -EBADMSG from now on, as if it had been altered on the disk; put() heals it. */
+/* get() of this row answers -EBADMSG from now on, as if it had been altered on the disk; put()
+ * heals it. */
 void fake_store_damage(struct fake_store *f, const char *credential, const char *subject);
 
 /* The next put() or remove() itself answers `r`. */

@@ -113,7 +113,8 @@ START_TEST(cut_short)
 }
 END_TEST
 
-/* What stands in clear beside the secret of row "site", "user-1", RECORD_GRANT, 1700000000, 1702592000. */
+/* What stands in clear beside the secret of row "site", "user-1", RECORD_GRANT, 1700000000,
+ * 1702592000. */
 static const struct {
         const char *what;
         struct record row;
@@ -200,8 +201,8 @@ START_TEST(fresh_nonce)
 }
 END_TEST
 
-/* Made from the format in seal.h by other software (HKDF and AESGCM of Python's cryptography), nonce 00 01 .. 0b: what
- * is on disk must stay readable. */
+/* Made from the format in seal.h by other software (HKDF and AESGCM of Python's cryptography),
+ * nonce 00 01 .. 0b: what is on disk must stay readable. */
 static const uint8_t vector_check[] = { 0x8b, 0xfb, 0x58, 0xcd, 0xc1, 0x06, 0xa5, 0xc4,
                                         0x16, 0xaa, 0x91, 0x48, 0xc2, 0xd3, 0x3b, 0x81,
                                         0xbc, 0xf1, 0x89, 0x17, 0xc4, 0xd7, 0x89, 0x42,

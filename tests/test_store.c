@@ -1,7 +1,8 @@
 /*
- * The real store on a real directory. What a disk may do to it is played by three hands: an outside SQLite connection (which
- * holds the lock, plants a trigger, alters rows), the system calls of SQLite's own file layer, and fdatasync(2), which this
- * program defines itself so that it can count syncs and let them fail.
+ * The real store on a real directory. What a disk may do to it is played by three hands: an outside
+ * SQLite connection (which holds the lock, plants a trigger, alters rows), the system calls of
+ * SQLite's own file layer, and fdatasync(2), which this program defines itself so that it can count
+ * syncs and let them fail.
  */
 #include "store/sqlite.h"
 
@@ -404,7 +405,8 @@ START_TEST(too_long)
 }
 END_TEST
 
-/* --- when done() is called --------------------------------------------------------------------- */
+/* --- when done() is called
+ * --------------------------------------------------------------------- */
 
 static int order[1000], n_order;
 
@@ -458,7 +460,8 @@ START_TEST(done_after_sync)
 }
 END_TEST
 
-/* While somebody else holds the database nothing can be written: then nothing is reported, nor read. */
+/* While somebody else holds the database nothing can be written: then nothing is reported, nor
+ * read. */
 START_TEST(many_share_a_commit)
 {
         sqlite3 *other;
@@ -560,7 +563,8 @@ START_TEST(log_is_folded_in)
 }
 END_TEST
 
-/* --- what stands on the disk ------------------------------------------------------------------- */
+/* --- what stands on the disk
+ * ------------------------------------------------------------------- */
 
 START_TEST(modes)
 {
@@ -665,7 +669,8 @@ START_TEST(tampered_row)
 }
 END_TEST
 
-/* --- refusals at the door ----------------------------------------------------------------------- */
+/* --- refusals at the door
+ * ----------------------------------------------------------------------- */
 
 START_TEST(second_daemon)
 {
@@ -761,6 +766,16 @@ static void spoil_newer(void) {
         outside("PRAGMA user_version = 9999");
 }
 
+/* The mark of the newer version is still in its log: looking must not fold that in. */
+static void spoil_newer_in_log(void) {
+        sqlite3 *c = outside_open();
+
+        (void) sqlite3_db_config(c, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+        outside_run(c, "PRAGMA user_version = 9999");
+        (void) sqlite3_close(c);
+        ck_assert_uint_eq(mode_of(state, "bearerd.db-wal"), 0600);
+}
+
 static void spoil_other_program(void) {
         outside("PRAGMA application_id = 252006673"); /* Fossil's */
 }
@@ -801,6 +816,7 @@ static const struct {
         { spoil_header_only, -EBADMSG, { "restore it from a backup", "bearerd.db" } },
         { spoil_page, -EBADMSG, { "restore it from a backup", "bearerd.db" } },
         { spoil_newer, -EBADMSG, { "newer bearerd", "9999" } },
+        { spoil_newer_in_log, -EBADMSG, { "newer bearerd", "9999" } },
         { spoil_other_program, -EBADMSG, { "another program", "bearerd.db" } },
         { spoil_unmarked, -EBADMSG, { "another program", "bearerd.db" } },
         { spoil_salt, -EBADMSG, { "not the key", "bearerd.db" } },
@@ -808,7 +824,8 @@ static const struct {
         { spoil_no_check, -EBADMSG, { "mark of its key", "bearerd.db" } },
 };
 
-/* Refused with the right sentence, and the files are byte for byte what they were; twice, as a service is restarted. */
+/* Refused with the right sentence, and the files are byte for byte what they were; twice, as a
+ * service is restarted. */
 START_TEST(refused_unchanged)
 {
         AUTO(auto_freep) char *db_before = NULL;
@@ -868,7 +885,8 @@ START_TEST(bad_directories)
 }
 END_TEST
 
-/* --- first starts that were cut short ----------------------------------------------------------- */
+/* --- first starts that were cut short
+ * ----------------------------------------------------------- */
 
 START_TEST(first_start_again)
 {
@@ -906,7 +924,8 @@ START_TEST(first_start_again)
 }
 END_TEST
 
-/* --- failing disks ------------------------------------------------------------------------------- */
+/* --- failing disks
+ * ------------------------------------------------------------------------------- */
 
 static const struct {
         int disk, told;
@@ -1023,7 +1042,8 @@ START_TEST(full_disk)
 }
 END_TEST
 
-/* --- kill -9 -------------------------------------------------------------------------------------- */
+/* --- kill -9
+ * -------------------------------------------------------------------------------------- */
 
 #define SUBJECTS  25
 #define IN_FLIGHT 8
@@ -1079,7 +1099,8 @@ static pid_t crash_start(uint32_t first, int *ret_fd) {
 
 static const int kill_after[] = { 1, 2, 3, 7, 20, 100, 300, 1000, 5, 50 }; /* reports */
 
-/* Every put that was reported is there, whole; one that was under way may be there, too. Nothing else is. */
+/* Every put that was reported is there, whole; one that was under way may be there, too. Nothing
+ * else is. */
 START_TEST(killed)
 {
         uint32_t durable[SUBJECTS] = { 0 }, n, last = 0;
@@ -1122,7 +1143,8 @@ START_TEST(killed)
 }
 END_TEST
 
-/* --- the fake keeps the same contract --------------------------------------------------------------- */
+/* --- the fake keeps the same contract
+ * --------------------------------------------------------------- */
 
 START_TEST(fake)
 {

@@ -1,10 +1,12 @@
 /*
- * Why these settings: a commit in WAL mode with synchronous=FULL is one write and one fdatasync of the log, and
- * nothing less survives a power cut. Should that sync fail, the frames are written anew by the next
- * transaction, so a later sync that succeeds is about them again; no page cache has to be trusted.
+ * Why these settings: a commit in WAL mode with synchronous=FULL is one write and one fdatasync of
+ * the log, and nothing less survives a power cut. Should that sync fail, the frames are written
+ * anew by the next transaction, so a later sync that succeeds is about them again; no page cache
+ * has to be trusted.
  *
- * Rows keep SQLite's rowid: measured with 100,000 rows of 1 KiB, WITHOUT ROWID spills every row to an overflow page
- * (3.3 times the file, 5 times the time of an update), and gains nothing with short ones.
+ * Rows keep SQLite's rowid: measured with 100,000 rows of 1 KiB, WITHOUT ROWID spills every row to
+ * an overflow page (3.3 times the file, 5 times the time of an update), and gains nothing with
+ * short ones.
  */
 #include "store/db.h"
 
@@ -20,7 +22,8 @@
 #define DB_BUSY_MS                                                                                 \
         5000 /* for a person's sqlite3 or backup on the file; we ourselves never collide */
 
-/* migrations[n] leads from version n to n + 1. They only ever grow: released ones are never edited. */
+/* migrations[n] leads from version n to n + 1. They only ever grow: released ones are never
+ * edited. */
 static const char *const migrations[] = {
         "CREATE TABLE meta ("
         "        name TEXT PRIMARY KEY NOT NULL,"
@@ -99,7 +102,8 @@ int db_errno(sqlite3 *db, int rc) {
 static const char *db_advice(int r) {
         switch (-r) {
         case EBADMSG:
-                return "nothing was changed; restore it from a backup, or move it away and authorize anew";
+                return "nothing was changed; restore it from a backup, or move it away and "
+                       "authorize anew";
         case ENOSPC:
         case EDQUOT:
                 return "make room on that disk";
@@ -253,7 +257,8 @@ int db_open_reader(const char *path, struct why *why, sqlite3 **ret) {
         return db_connect(path, SQLITE_OPEN_READONLY, why, ret);
 }
 
-/* A file system without shared memory, say, makes SQLite stay with another journal, and call that a success. */
+/* A file system without shared memory, say, makes SQLite stay with another journal, and call that a
+ * success. */
 static int db_set_wal(sqlite3 *db, struct why *why) {
         AUTO(db_finalizep) sqlite3_stmt *stmt = NULL;
         const char *mode;
@@ -294,7 +299,8 @@ int db_upgrade(sqlite3 *db, int version, int (*also)(sqlite3 *db, void *user), v
                struct why *why) {
         int r;
 
-        /* before there is a log, which gets the same mode; not fatal, the directory is closed to writers anyway */
+        /* before there is a log, which gets the same mode; not fatal, the directory is closed to
+         * writers anyway */
         (void) chmod(sqlite3_db_filename(db, "main"), 0600);
         r = db_set_wal(db, why);
         if (r < 0)

@@ -1,9 +1,10 @@
 #pragma once
 /*
- * The database file: recognised before it is touched, brought to this version's schema, never guessed at
+ * The database file: recognised before it is touched, brought to this version's schema, never
+ * guessed at
  *
- * A connection is used by one thread at a time. A file that is not ours, damaged, or from a newer version is refused
- * with its bytes as they were.
+ * A connection is used by one thread at a time. A file that is not ours, damaged, or from a newer
+ * version is refused with its bytes as they were.
  *
  * Threading: see above; blocks on the disk.
  * Errors:    negative errno, of the disk where the disk is to blame.
@@ -24,13 +25,13 @@ AUTO_DEFINE(sqlite3, db_close)
 sqlite3_stmt *db_finalize(sqlite3_stmt *stmt);
 AUTO_DEFINE(sqlite3_stmt, db_finalize)
 
-/* Opens the file for writing (an empty one is made, mode 0600) and recognises it; nothing is changed.
- * `ret_version` is 0 when there is no schema yet. 0; -EBADMSG: damaged, not a database, another program's, or a newer
- * bearerd's; what the disk said otherwise; each with a sentence. */
+/* Opens the file for writing (an empty one is made, mode 0600) and recognises it; nothing is
+ * changed. `ret_version` is 0 when there is no schema yet. 0; -EBADMSG: damaged, not a database,
+ * another program's, or a newer bearerd's; what the disk said otherwise; each with a sentence. */
 int db_open(const char *path, struct why *why, int *ret_version, sqlite3 **ret);
 
-/* Sets up write-ahead logging with a sync for each commit, and applies the missing migrations in one transaction
- * together with `also`, which may be NULL and can still fail all of it. */
+/* Sets up write-ahead logging with a sync for each commit, and applies the missing migrations in
+ * one transaction together with `also`, which may be NULL and can still fail all of it. */
 int db_upgrade(sqlite3 *db, int version, int (*also)(sqlite3 *db, void *user), void *user,
                struct why *why);
 
@@ -46,6 +47,6 @@ int db_run(sqlite3_stmt *stmt);
 /* What SQLite's result `rc`, just returned on this connection, is called elsewhere. */
 int db_errno(sqlite3 *db, int rc);
 
-/* The sentence for `r`, which the last call on this connection gave: what is wrong with the file and what to do.
- * Returns `r`. */
+/* The sentence for `r`, which the last call on this connection gave: what is wrong with the file
+ * and what to do. Returns `r`. */
 int db_explain(sqlite3 *db, int r, struct why *why);

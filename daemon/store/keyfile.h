@@ -9,11 +9,12 @@
 #include "base/why.h"
 
 /* Reads the key under the rules of file_read_secret(). The caller owns *ret.
- * KEYFILE_E_ABSENT: there is none (no sentence: what that means depends on the database); -EINVAL: not 32 bytes;
- * -EPERM: others can read it; what the disk said otherwise; each with a sentence. */
+ * KEYFILE_E_ABSENT: there is none (no sentence: what that means depends on the database); -EINVAL:
+ * not 32 bytes; -EPERM: others can read it; what the disk said otherwise; each with a sentence. */
 #define KEYFILE_E_ABSENT 1
 int keyfile_read(const char *path, struct why *why, struct secret **ret);
 
-/* Makes a new key, mode 0600, durable when this returns. Appears whole or not at all and replaces nothing.
+/* Makes a new key, mode 0600, durable when this returns. Appears whole or not at all and replaces
+ * nothing.
  * 0; -EEXIST: there is one by now; what the disk said otherwise; each with a sentence. */
 int keyfile_make(const char *path, struct why *why, struct secret **ret);

@@ -36,7 +36,8 @@ static void seal_kdf_ctx_freep(EVP_KDF_CTX **ctx) {
         EVP_KDF_CTX_free(*ctx);
 }
 
-/* libcrypto's queue of errors belongs to the thread: what we leave there, somebody else's TLS would report. */
+/* libcrypto's queue of errors belongs to the thread: what we leave there, somebody else's TLS would
+ * report. */
 static int seal_raise(int r) {
         ERR_clear_error();
         return RAISE(r);

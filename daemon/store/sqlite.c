@@ -204,8 +204,8 @@ static int store_sqlite_has_rows(sqlite3 *db, struct why *why, bool *ret) {
         return 0;
 }
 
-/* Reads the key, or makes one when nothing can be lost by it. `*bound` says whether the database has a key yet; it becomes
- * false when that key is gone but had sealed nothing. */
+/* Reads the key, or makes one when nothing can be lost by it. `*bound` says whether the database
+ * has a key yet; it becomes false when that key is gone but had sealed nothing. */
 static int store_sqlite_find_key(sqlite3 *db, const char *key_file, struct why *why, bool *bound,
                                  struct secret **ret) {
         bool has_rows = false;

@@ -32,12 +32,16 @@ int statedir_sync_parent(const char *path) {
 }
 
 static int statedir_make_one(const char *path) {
+        int r;
+
         if (mkdir(path, 0700) == 0)
                 return statedir_sync_parent(path);
-        /* a parent that exists on a read-only or forbidden part of the tree answers EROFS or EACCES */
-        if (errno == EEXIST || access(path, F_OK) == 0)
+        r = -errno;
+        /* a parent that exists on a read-only or forbidden part of the tree answers EROFS or
+         * EACCES */
+        if (r == -EEXIST || access(path, F_OK) == 0)
                 return 0;
-        return RAISE(-errno);
+        return RAISE(r);
 }
 
 static int statedir_make(const char *path, struct why *why) {
@@ -126,7 +130,8 @@ static int statedir_lock(int dir, const char *path, struct why *why, int *ret) {
                                "knows locks",
                                path, STATEDIR_LOCK, strerror(-r));
         }
-        /* only for the sentence above: a full disk leaves it empty, and the lock holds all the same */
+        /* only for the sentence above: a full disk leaves it empty, and the lock holds all the
+         * same */
         if (ftruncate(fd, 0) == 0)
                 (void) dprintf(fd, "%lld\n", (long long) getpid());
         *ret = fd;

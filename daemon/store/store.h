@@ -2,17 +2,19 @@
 /*
  * Store: what survives a restart
  *
- * A seam. store/sqlite.c keeps rows in state_dir/bearerd.db, their secrets sealed (seal.h); tests/fake_store.c keeps them
- * in memory. One row for each (credential, subject): a grant, or the static token an operator has set.
+ * A seam. store/sqlite.c keeps rows in state_dir/bearerd.db, their secrets sealed (seal.h);
+ * tests/fake_store.c keeps them in memory. One row for each (credential, subject): a grant, or the
+ * static token an operator has set.
  *
- * Writing is asynchronous, so that no disk ever holds up the loop and many changes share one commit: put() and
- * remove() return at once; done() says, from the loop, that the change is durable (or why it is not).
- * Changes are applied, and their done() is called, in the order in which they were given. Reading sees what is
- * durable, and may see it a moment before done() says so.
+ * Writing is asynchronous, so that no disk ever holds up the loop and many changes share one
+ * commit: put() and remove() return at once; done() says, from the loop, that the change is durable
+ * (or why it is not). Changes are applied, and their done() is called, in the order in which they
+ * were given. Reading sees what is durable, and may see it a moment before done() says so.
  *
  * Units:     wall_t, seconds; INT64_MAX stands for never.
  * Threading: loop thread only. The SQLite store has a writer thread inside.
- * Errors:    -ENOSPC, -EIO, -EROFS ... as the disk said; -EBADMSG: the row is damaged, moved or sealed under another key.
+ * Errors:    -ENOSPC, -EIO, -EROFS ... as the disk said; -EBADMSG: the row is damaged, moved or
+ *            sealed under another key.
  */
 
 #include <stdbool.h>
@@ -47,22 +49,26 @@ typedef void store_done_fn(void *user, int r);
 typedef int store_row_fn(void *user, const struct record *metadata);
 
 struct store {
-        /* Durable when done(user, 0) is called, once, never from within put(); copies what it needs. `done` may be NULL.
-         * 0; -ENOMEM, -EIO (sealing failed), -EFBIG (STORE_SECRET_MAX), -ESHUTDOWN: done() will not be called. */
+        /* Durable when done(user, 0) is called, once, never from within put(); copies what it
+         * needs. `done` may be NULL.
+         * 0; -ENOMEM, -EIO (sealing failed), -EFBIG (STORE_SECRET_MAX), -ESHUTDOWN: done() will not
+         * be called. */
         int (*put)(void *self, const struct record *record, store_done_fn *done, void *user);
 
         /* The same for taking a row away; one that does not exist is gone already. */
         int (*remove)(void *self, const char *credential, const char *subject, store_done_fn *done,
                       void *user);
 
-        /* 0, with *ret filled: credential and subject are the caller's own pointers, `secret` is the caller's.
-         * STORE_E_ABSENT; -EBADMSG with a sentence. Less than a millisecond: for the call that needs it, not in loops. */
+        /* 0, with *ret filled: credential and subject are the caller's own pointers, `secret` is
+         * the caller's.
+         * STORE_E_ABSENT; -EBADMSG with a sentence. Less than a millisecond: for the call that
+         * needs it, not in loops. */
         int (*get)(void *self, const char *credential, const char *subject, struct why *why,
                    struct record *ret);
 
-        /* Walks all rows, in no particular order, and opens no secret: for start-up, where it finds out what there is (100,000
-         * rows in about a tenth of a second). row() may not put() or remove(). 0, what row() returned, or a negative errno
-         * with a sentence. */
+        /* Walks all rows, in no particular order, and opens no secret: for start-up, where it finds
+         * out what there is (100,000 rows in about a tenth of a second). row() may not start
+         * another walk. 0, what row() returned, or a negative errno with a sentence. */
         int (*each)(void *self, store_row_fn *row, void *user, struct why *why);
 
         void *self;

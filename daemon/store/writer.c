@@ -1,13 +1,14 @@
 /*
- * A commit waits for the disk, 0.2 ms on a good day and seconds on a bad one, so it must not happen on the loop. While
- * one is under way, further changes gather, and the next commit takes them all: the busier, the fewer
- * syncs for each change.
+ * A commit waits for the disk, 0.2 ms on a good day and seconds on a bad one, so it must not happen
+ * on the loop. While one is under way, further changes gather, and the next commit takes them all:
+ * the busier, the fewer syncs for each change.
  *
- * A transaction that fails is rolled back and its changes are tried once more, each by itself: the disk may
- * have room for some of them, and one that cannot be written must not fail its neighbours.
+ * A transaction that fails is rolled back and its changes are tried once more, each by itself: the
+ * disk may have room for some of them, and one that cannot be written must not fail its neighbours.
  *
- * The log is folded back into the database (a checkpoint, 12 to 18 ms) after the results were posted, so nobody waits
- * for it. One that fails is no failure of any change; the next commit tries again.
+ * The log is folded back into the database (a checkpoint, 12 to 18 ms) after the results were
+ * posted, so nobody waits for it. One that fails is no failure of any change; the next commit tries
+ * again.
  */
 #include "store/writer.h"
 

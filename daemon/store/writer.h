@@ -2,10 +2,11 @@
 /*
  * The writer: one thread that owns the writing connection
  *
- * Takes all changes that wait, writes them in one transaction, and posts the results back to the loop in the order in
- * which the changes were given. It sees sealed bytes only, never a secret.
+ * Takes all changes that wait, writes them in one transaction, and posts the results back to the
+ * loop in the order in which the changes were given. It sees sealed bytes only, never a secret.
  *
- * Threading: all functions: loop thread only. done() is called from the loop, or from writer_stop().
+ * Threading: all functions: loop thread only. done() is called from the loop, or from
+ *            writer_stop().
  * Errors:    a change that fails reports its own errno and takes no other change with it.
  */
 
@@ -46,7 +47,8 @@ AUTO_DEFINE(struct change, change_free)
 /* Takes over `db` (also on failure), which must be upgraded (db.h). 0 or a negative errno. */
 int writer_new(sqlite3 *db, sd_event *event, struct writer **ret);
 
-/* Writes what waits, ends the thread, calls every done() still owed; writer_give() answers -ESHUTDOWN from then on. */
+/* Writes what waits, ends the thread, calls every done() still owed; writer_give() answers
+ * -ESHUTDOWN from then on. */
 void writer_stop(struct writer *w);
 
 /* Stops, then closes the connection, which folds in the log if no other is open. Returns NULL. */
