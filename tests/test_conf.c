@@ -177,8 +177,8 @@ static const char *problems(void) {
         return all;
 }
 
-/* What is wrong and what it is called, one problem a row unless it says otherwise. A problem begins with its
- * line; a warning with "warning:". */
+/* What is wrong and what it is called, one problem a row unless it says otherwise. A problem
+ * begins with its line; a warning with "warning:". */
 static const struct {
         const char *text;
         const char *first, *second;
@@ -813,7 +813,8 @@ START_TEST(garbage)
 }
 END_TEST
 
-/* Bytes changed, dropped and doubled at random, from a fixed seed: never a crash, and an answer that fits. */
+/* Bytes changed, dropped and doubled at random, from a fixed seed: never a crash, and an answer
+ * that fits. */
 START_TEST(mutations)
 {
         static const char whole[] = "[daemon]\nsocket = /x ; y\n" TEST3 "timeout = 5s\n" JWT6
@@ -851,8 +852,8 @@ END_TEST
 
 #define CANARY "verysecretcanary1234567890"
 
-/* Whatever key somebody puts a secret behind, no message shows it. Names of users and the like are shown on
- * purpose. */
+/* Whatever key somebody puts a secret behind, no message shows it. Names of users and the like
+ * are shown on purpose. */
 START_TEST(canary)
 {
         for (const struct option *o = NULL; (o = option_next(o));) {

@@ -223,7 +223,8 @@ START_TEST(refuses_other_keys)
 }
 END_TEST
 
-/* The text up to every length: never a crash, never a key, save where only the tail of END is gone. */
+/* The text up to every length: never a crash, never a key, save where only the tail of END is
+ * gone. */
 START_TEST(refuses_every_prefix)
 {
         size_t end = (size_t) (strstr(pkcs8, "-----END") - pkcs8) + strlen("-----END");
