@@ -402,6 +402,10 @@ static int value_look_up(const char *name, bool group, struct why *why, id_t *re
                         continue;
                 if (r == ENOMEM)
                         return RAISE(-ENOMEM);
+                if (r == EIO || r == EMFILE || r == ENFILE)
+                        return why_set(why, RAISE(-EINVAL),
+                                       "has a %s that cannot be looked up now: %.64s: %s", what,
+                                       name, strerror(r));
                 if (members)
                         *ret = gr.gr_gid;
                 else if (user)
