@@ -373,7 +373,8 @@ void authority_issue_code(struct authority *a, const struct application *app,
         pthread_mutex_unlock(&a->lock);
 }
 
-/* RFC 7636 section 4.6, method S256: the challenge has 43 characters, as a verifier's hash does. */
+/* RFC 7636 section 4.6, method S256: the challenge has 43 characters, as a verifier's hash
+ * does. */
 static bool challenge_matches(const char *challenge, const char *verifier) {
         unsigned char digest[SHA256_DIGEST_LENGTH], text[48];
 

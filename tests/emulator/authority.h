@@ -2,12 +2,13 @@
 /*
  * Authority: what the emulated authorization server knows
  *
- * Applications, live tokens, grants, codes and devices; the clock; what clients did wrong. It decides whether a code, a
- * refresh token or a device code is good, and makes tokens; what a request looks like on the wire is the business of
- * oauth.c. All of it lives in memory.
+ * Applications, live tokens, grants, codes and devices; the clock; what clients did wrong. It
+ * decides whether a code, a refresh token or a device code is good, and makes tokens; what a
+ * request looks like on the wire is the business of oauth.c. All of it lives in memory.
  *
  * Units:     times are UNIX seconds on the authority's own clock, which control can move.
- * Threading: any thread; one lock inside. The applications are open data, constant but for what is atomic.
+ * Threading: any thread; one lock inside. The applications are open data, constant but for what
+ *            is atomic.
  * Sources:   coze-oauth.md sections 2.3, 2.4, 3 to 5 and 12.
  */
 
@@ -116,17 +117,20 @@ enum verdict authority_refresh(struct authority *a, const struct application *ap
                                const char *refresh_token, const struct fault_hit *hit,
                                struct pair *ret);
 
-/* Device. A user code is made of letters and digits, with dashes; of digits alone when `number`. */
+/* Device. A user code is made of letters and digits, with dashes; of digits alone when
+ * `number`. */
 void authority_start_device(struct authority *a, const struct application *app, bool number,
                             bool three_parts, struct device *ret);
 enum verdict authority_poll_device(struct authority *a, const struct application *app,
                                    const char *device_code, struct pair *ret);
 
-/* Whether an access token is live; a deactivated application's are not. *ret_name is who it is. */
+/* Whether an access token is live; a deactivated application's are not. *ret_name is who it
+ * is. */
 bool authority_knows_token(struct authority *a, const char *token, const char **ret_name);
 
 /*
- * The person, the operator of the server, and the clock: for control.c. NULL when done, else what is wrong.
+ * The person, the operator of the server, and the clock: for control.c. NULL when done, else what
+ * is wrong.
  */
 struct json_object *authority_describe(struct authority *a); /* the caller owns it */
 const char *authority_add_fault(struct authority *a, struct json_object *description);

@@ -409,8 +409,8 @@ static void call_check_users_me(struct call *c) {
 
 /* All together */
 
-/* A copy of the body in which every secret is but its length. Nothing is shared with the body: json-c counts
- * references without a lock, and the copy goes to other threads. */
+/* A copy of the body in which every secret is but its length. Nothing is shared with the body:
+ * json-c counts references without a lock, and the copy goes to other threads. */
 static struct json_object *body_without_secrets(struct json_object *body) {
         static const char *const open[] = { "grant_type",       "client_id", "redirect_uri",
                                             "duration_seconds", "scope",     NULL };

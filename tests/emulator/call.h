@@ -2,8 +2,9 @@
 /*
  * Call: one request at an OAuth endpoint, and what is wrong with it
  *
- * call_begin() finds the route, counts, takes the faults and checks everything that does not change the authority (but for
- * a JWT's jti, which is spent by being shown). oauth.c then carries it out.
+ * call_begin() finds the route, counts, takes the faults and checks everything that does not
+ * change the authority (but for a JWT's jti, which is spent by being shown). oauth.c then carries
+ * it out.
  *
  * Threading: belongs to its request.
  * Sources:   coze-oauth.md sections 2.2, 3, 4.1 and 5.
@@ -50,7 +51,8 @@ struct call {
         const struct application *app;
         enum grant grant;
         int64_t duration_s;
-        /* Borrowed from the body, the query or the headers; "" or NULL where the grant has none. */
+        /* Borrowed from the body, the query or the headers; "" or NULL where the grant has
+         * none. */
         const char *code, *redirect_uri, *verifier, *refresh_token, *device_code, *challenge,
                 *state, *access_token;
 };

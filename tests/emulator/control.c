@@ -93,8 +93,7 @@ static const char *control_app(struct authority *a, struct json_object *o) {
 
 static const struct {
         const char *method, *name;
-        const char *
-                members[5]; /* of the body; none: there is no body. NULL first: checked elsewhere */
+        const char *members[5]; /* of the body; none: not checked here */
         bool body;
         const char *(*act)(struct authority *a, struct json_object *o);
 } controls[] = {

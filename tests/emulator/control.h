@@ -2,7 +2,8 @@
 /*
  * Control: how a test steers the emulator, below /emulator/
  *
- * JSON in, JSON out; a mistake is answered with 400 and {"error": what is wrong}. Nothing here is counted or recorded.
+ * JSON in, JSON out; a mistake is answered with 400 and {"error": what is wrong}. Nothing here is
+ * counted or recorded.
  *
  * Threading: any thread.
  */

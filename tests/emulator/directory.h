@@ -2,11 +2,13 @@
 /*
  * The emulator's directory: what a person would have got from Coze's console, as files
  *
- * ca.pem, server.pem, server.key; for each application a folder with coze_oauth_config.json and, for JWT applications,
- * private_key.pem; the static tokens pat and sat; bearerd.conf, which uses all of them; and port, written last.
- * Keys, secrets and tokens that are there are kept; files that name the server's address are made anew when it changed.
+ * ca.pem, server.pem, server.key; for each application a folder with coze_oauth_config.json and,
+ * for JWT applications, private_key.pem; the static tokens pat and sat; bearerd.conf, which uses
+ * all of them; and port, written last. Keys, secrets and tokens that are there are kept; files
+ * that name the server's address are made anew when it changed.
  *
- * Errors:    the emulator is of no use without its files, so each failure ends it with a sentence.
+ * Errors:    the emulator is of no use without its files, so each failure ends it with a
+ *            sentence.
  * Threading: written before the server starts; afterwards only what is said to change does.
  */
 

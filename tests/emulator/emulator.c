@@ -1,8 +1,9 @@
 /*
  * A Coze authorization server on loopback
  *
- * What bearerd is tested, measured and shown against: no network, no account. It knows the protocol from its
- * description alone and shares no code with the daemon, so that a misreading cannot hide on both sides.
+ * What bearerd is tested, measured and shown against: no network, no account. It knows the
+ * protocol from its description alone and shares no code with the daemon, so that a misreading
+ * cannot hide on both sides.
  */
 
 #include <errno.h>
@@ -119,6 +120,7 @@ static void parse_options(int argc, char **argv, struct options *ret) {
         }
 }
 
+/* The kernel watches the thread that started us, not its process: one that lives on must do it. */
 static void follow_parent(void) {
         pid_t parent = getppid();
 

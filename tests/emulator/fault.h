@@ -2,8 +2,9 @@
 /*
  * Faults: what the server does wrong on purpose
  *
- * A fault is added by the control interface for one kind of endpoint and a number of requests. A request takes
- * all that apply to it: at most one that decides the answer (the first added), and every one that only alters it.
+ * A fault is added by the control interface for one kind of endpoint and a number of requests. A
+ * request takes all that apply to it: at most one that decides the answer (the first added), and
+ * every one that only alters it.
  *
  * Threading: the owner locks; a struct fault_hit belongs to its request.
  */
@@ -80,7 +81,8 @@ struct fault_hit {
         char style; /* of a pending device poll: 'a', 'b' or 'c' */
 };
 
-/* Adds the fault that the object describes. NULL, or what is wrong with it, valid until the next call. */
+/* Adds the fault that the object describes. NULL, or what is wrong with it, valid until the
+ * next call. */
 const char *fault_add(struct fault_list *list, struct json_object *description);
 
 /* Takes the faults that apply to a request at this endpoint, and counts them off. */

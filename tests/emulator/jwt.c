@@ -30,7 +30,8 @@ static int base64url_digit(char c) {
         return c == '-' ? 62 : c == '_' ? 63 : -1;
 }
 
-/* RFC 7515 section 2: no padding, no line breaks, and no stray bits at the end. False if it is none. */
+/* RFC 7515 section 2: no padding, no line breaks, and no stray bits at the end. False if it is
+ * none. */
 static bool base64url_decode(const char *text, size_t n, unsigned char *ret, size_t *ret_size) {
         unsigned bits = 0, n_bits = 0;
         size_t size = 0;

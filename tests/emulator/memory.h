@@ -2,9 +2,9 @@
 /*
  * Memory of the emulator
  *
- * A test tool that runs out of memory ends at once: nobody could trust its verdicts afterwards. So
- * allocation never fails here, which keeps every caller short. The emulator shares no code with daemon/,
- * on purpose: it is an independent reading of the protocol.
+ * A test tool that runs out of memory ends at once: nobody could trust its verdicts afterwards.
+ * So allocation never fails here, which keeps every caller short. The emulator shares no code
+ * with daemon/, on purpose: it is an independent reading of the protocol.
  */
 
 #include <json-c/json.h>

@@ -62,7 +62,8 @@ static struct json_object *pair_object(const struct pair *pair, const struct fau
         return o;
 }
 
-/* Members that say nothing: a client must neither stumble over them nor take them for an error. */
+/* Members that say nothing: a client must neither stumble over them nor take them for an
+ * error. */
 static void add_extra_members(struct json_object *o) {
         struct json_object *nested = must(json_object_new_object());
 

@@ -2,8 +2,8 @@
 /*
  * JSON objects, read strictly
  *
- * What a lenient parser would let pass is refused: text after the object, comments, single quotes, invalid
- * UTF-8, strings with a NUL, numbers with a fraction where an integer is due.
+ * What a lenient parser would let pass is refused: text after the object, comments, single
+ * quotes, invalid UTF-8, strings with a NUL, numbers with a fraction where an integer is due.
  *
  * Threading: pure functions.
  */
@@ -16,7 +16,8 @@
 /* The object that `text` is, or NULL if it is anything else. The caller owns it. */
 struct json_object *object_parse(const char *text, size_t size);
 
-/* The first member whose name is not in the NULL-terminated list, or NULL. Borrowed from the object. */
+/* The first member whose name is not in the NULL-terminated list, or NULL. Borrowed from the
+ * object. */
 const char *object_unknown(struct json_object *object, const char *const *allowed);
 
 /* The first member that is null, or NULL. */

@@ -2,8 +2,9 @@
 /*
  * Server: HTTP/1.1 on loopback, with or without TLS
  *
- * A thread for each connection, so that an answer which is late by design keeps nobody else waiting. A request is read
- * completely and handed to the handler as it came: every header, also those that came twice.
+ * A thread for each connection, so that an answer which is late by design keeps nobody else
+ * waiting. A request is read completely and handed to the handler as it came: every header, also
+ * those that came twice.
  *
  * Units:     bodies in bytes, at most SERVER_BODY_MAX.
  * Threading: the handler is called from many threads.
@@ -47,7 +48,8 @@ struct server_settings {
         void *user;
 };
 
-/* Takes an address of 127.0.0.1, port 0 being any: from now on connections queue up. Ends the program when it cannot. */
+/* Takes an address of 127.0.0.1, port 0 being any: from now on connections queue up. Ends the
+ * program when it cannot. */
 struct server *server_bind(unsigned port, unsigned *ret_port);
 
 /* Serves until server_free(). */

@@ -2,8 +2,9 @@
 /*
  * Table: what the authority remembers, by name, until it expires
  *
- * A hash table of flat entries in the order they came. Each new entry pushes out the oldest ones that have expired,
- * and the oldest of all beyond TABLE_MAX, so a benchmark that runs for hours does not grow it without bound.
+ * A hash table of flat entries in the order they came. Each new entry pushes out the oldest ones
+ * that have expired, and the oldest of all beyond TABLE_MAX, so a benchmark that runs for hours
+ * does not grow it without bound.
  *
  * Threading: the owner locks.
  */
@@ -29,7 +30,8 @@ struct table {
 /* A zeroed entry of `size` bytes that begins with struct table_entry; the table frees it. */
 void *table_put(struct table *t, const char *key, size_t size, int64_t expires, int64_t now);
 
-/* The entry, or NULL if there is none or it has expired. Valid until the next call that changes the table. */
+/* The entry, or NULL if there is none or it has expired. Valid until the next call that
+ * changes the table. */
 void *table_find(const struct table *t, const char *key, int64_t now);
 
 void table_remove(struct table *t, void *entry);
