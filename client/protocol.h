@@ -9,10 +9,12 @@
 #define PROTOCOL_SOCKET_USER   "bearerd/bearerd.sock" /* below $XDG_RUNTIME_DIR */
 #define PROTOCOL_SOCKET_ENV    "BEARERD_SOCKET"
 
-#define PROTOCOL_PATH_TOKEN       "/v1/token/"
-#define PROTOCOL_PATH_CREDENTIALS "/v1/credentials"
-#define PROTOCOL_PATH_HEALTHZ     "/healthz"
-#define PROTOCOL_PATH_READYZ      "/readyz"
+#define PROTOCOL_PATH_TOKEN          "/v1/token/"
+#define PROTOCOL_PATH_CREDENTIALS    "/v1/credentials"
+#define PROTOCOL_PATH_AUTHORIZATIONS "/v1/authorizations"
+#define PROTOCOL_PATH_CALLBACK       "/v1/callback"
+#define PROTOCOL_PATH_HEALTHZ        "/healthz"
+#define PROTOCOL_PATH_READYZ         "/readyz"
 
 #define PROTOCOL_HEADER_EXPIRES_AT                                                                 \
         "Bearer-Expires-At" /* UNIX time; absent when the token never expires */
@@ -21,6 +23,7 @@
 #define PROTOCOL_MIN_TTL_DEFAULT_S 60
 #define PROTOCOL_WAIT_DEFAULT_S    30
 #define PROTOCOL_WAIT_MAX_S        120
+#define PROTOCOL_WATCH_MAX_S       60    /* of one long poll for an authorization */
 #define PROTOCOL_BODY_MAX          65536 /* bytes of a request body */
 #define PROTOCOL_TOKEN_MAX         16384 /* bytes of a token */
 #define PROTOCOL_SUBJECT_MAX       256   /* bytes */
