@@ -16,6 +16,7 @@ const char *const credential_state_names[CREDENTIAL_STATE_MAX] = {
 
 struct credential { /* what a struct conf_credential becomes at run time */
         struct broker *broker;
+        struct upstream *upstream;
         struct entry_pool pool;           /* jwt */
         struct static_token static_token; /* pat, sat */
 };
@@ -59,6 +60,44 @@ static int broker_fall_back(struct entry_pool *pool, struct ask *ask) {
         return 0;
 }
 
+/* --- jwt: a token for an assertion --- */
+
+static void broker_assertion_done(void *user, struct exchange_result *result) {
+        struct entry *e = user;
+
+        e->obtain = NULL;
+        entry_obtained(e, result);
+}
+
+static int broker_assert(struct entry_pool *pool, struct entry *e) {
+        struct credential *c = list_entry(pool, struct credential, pool);
+        const struct conf_credential *conf = pool->credential;
+        const struct variant *v = &e->variant;
+        const struct exchange x = {
+                .kind = EXCHANGE_JWT_BEARER,
+                .credential = conf,
+                .duration_s = v->duration_s ? v->duration_s : conf->token_lifetime_us / US_PER_S,
+                .session_name = *e->subject ? e->subject : conf->session_name,
+                .session_context = v->session_context ? v->session_context : conf->session_context,
+                .scope = v->scope ? v->scope : conf->scope,
+        };
+        struct upstream_call *call;
+        int r;
+
+        r = upstream_begin(c->upstream, &x, broker_assertion_done, e, &call);
+        if (r < 0)
+                return PASS(r);
+        e->obtain = call;
+        return 0;
+}
+
+static void broker_abandon_assertion(struct entry_pool *pool, struct entry *e) {
+        (void) pool;
+        e->obtain = upstream_cancel(e->obtain);
+}
+
+/* --- credentials --- */
+
 static struct upstream *broker_find_upstream(const struct broker *b,
                                              const struct conf_provider *provider) {
         for (size_t i = 0; i < b->parts.conf->n_providers; i++)
@@ -73,13 +112,15 @@ static int broker_init_credential(struct broker *b, const struct conf_credential
         const struct broker_parts *p = &b->parts;
 
         c->broker = b;
+        c->upstream = broker_find_upstream(b, conf->provider);
         c->pool = (struct entry_pool){
                 .credential = conf,
-                .upstream = broker_find_upstream(b, conf->provider),
                 .cache = p->cache,
                 .timers = p->timers,
                 .clock = p->clock,
                 .random = p->random,
+                .obtain = broker_assert,
+                .abandon = broker_abandon_assertion,
                 .fall_back = broker_fall_back,
                 .discard = broker_discard,
         };

@@ -110,7 +110,8 @@ struct entry *entry_free(struct entry *e) {
         if (!e)
                 return NULL;
         assert(list_is_empty(&e->waiting));
-        upstream_cancel(e->call);
+        if (e->obtaining)
+                e->pool->abandon(e->pool, e);
         entry_drop_token(e);
         timer_disarm(e->pool->timers, &e->timer);
         timers_release(e->pool->timers);
@@ -196,7 +197,7 @@ static void entry_answer_failure(struct entry *e, struct ask *ask) {
 
 /* After a failure: is it worth a caller's time to wait for the next try? */
 static bool entry_has_hope(const struct entry *e, const struct ask *ask, mono_t now) {
-        if (e->call || e->failures == 0 || !mono_before(now, e->not_before))
+        if (e->obtaining || e->failures == 0 || !mono_before(now, e->not_before))
                 return true;
         return e->failures < ENTRY_PATIENCE_N && !refusal_is_final(e->refusal.kind) &&
                mono_until(now, e->not_before) <= ENTRY_PATIENCE_US &&
@@ -248,7 +249,9 @@ static bool entry_is_kept(const struct entry *e) {
 
 /* Somebody waits for an exchange, or the configuration wants one. */
 static bool entry_is_wanted(const struct entry *e) {
-        if (!list_is_empty(&e->waiting) || entry_is_kept(e))
+        if (!list_is_empty(&e->waiting) || e->forced)
+                return true;
+        if (entry_is_kept(e) && !e->token)
                 return true;
         return e->token && !e->lapses && !mono_before(clock_mono(e->pool->clock), e->token->renews);
 }
@@ -276,14 +279,14 @@ static void entry_plan(struct entry *e) {
 
         if (e->token)
                 at = e->token->expires;
-        if (!e->call && entry_is_wanted(e)) {
+        if (!e->obtaining && entry_is_wanted(e)) {
                 mono_t begin = entry_may_begin(e);
 
                 if (mono_before(begin, at))
                         at = begin;
-        } else if (!e->call && e->token && !e->lapses && mono_before(e->token->renews, at)) {
+        } else if (!e->obtaining && e->token && !e->lapses && mono_before(e->token->renews, at)) {
                 at = e->token->renews;
-        } else if (!e->call && !e->token && !entry_is_default(e)) {
+        } else if (!e->obtaining && !e->token && !entry_is_default(e)) {
                 at = mono_add(clock_mono(e->pool->clock),
                               ENTRY_MEMORY_US); /* to be discarded ... */
                 if (mono_before(at, e->not_before))
@@ -295,31 +298,9 @@ static void entry_plan(struct entry *e) {
                 timer_arm(timers, &e->timer, at);
 }
 
-static void entry_succeed(struct entry *e, struct exchange_result *result);
 static void entry_fail(struct entry *e, const struct refusal *refusal);
 
-static void entry_done(void *user, struct exchange_result *result) {
-        struct entry *e = user;
-
-        e->call = NULL;
-        if (result->refusal.kind == REFUSAL_NONE)
-                entry_succeed(e, result);
-        else
-                entry_fail(e, &result->refusal);
-}
-
 static void entry_begin(struct entry *e) {
-        const struct conf_credential *c = e->pool->credential;
-        const struct exchange x = {
-                .kind = EXCHANGE_JWT_BEARER,
-                .credential = c,
-                .duration_s = e->variant.duration_s ? e->variant.duration_s
-                                                    : c->token_lifetime_us / US_PER_S,
-                .session_name = *e->subject ? e->subject : c->session_name,
-                .session_context = e->variant.session_context ? e->variant.session_context
-                                                              : c->session_context,
-                .scope = e->variant.scope ? e->variant.scope : c->scope,
-        };
         struct refusal refusal = { .kind = REFUSAL_TRANSIENT, .retry_after_us = -1 };
         mono_t now = clock_mono(e->pool->clock);
         struct list_link *l;
@@ -328,14 +309,16 @@ static void entry_begin(struct entry *e) {
         for (l = e->waiting.next; l != &e->waiting; l = l->next)
                 if (entry_is_rejected(e, list_entry(l, struct ask, link)))
                         e->rejected_before = mono_add(now, ENTRY_REJECTION_US);
+        e->forced = false;
         entry_step(e, EVENT_BEGIN);
-        log_debug("credential=%s event=exchange state=%s waiting=%d", c->name,
+        log_debug("credential=%s event=exchange state=%s waiting=%d", e->pool->credential->name,
                   entry_state_names[e->state], !list_is_empty(&e->waiting));
-        r = upstream_begin(e->pool->upstream, &x, entry_done, e, &e->call);
+        e->obtaining = true;
+        r = e->pool->obtain(e->pool, e);
         if (r < 0) {
-                (void) snprintf(refusal.message, sizeof(refusal.message),
-                                "the request could not be made: %s (%s)", strerror(-r),
-                                err_origin());
+                e->obtaining = false;
+                (void) snprintf(refusal.message, sizeof(refusal.message), "the request could not be made: %s (%s)",
+                                strerror(-r), err_origin());
                 entry_fail(e, &refusal);
         }
 }
@@ -344,7 +327,7 @@ static void entry_begin(struct entry *e) {
 static void entry_go_on(struct entry *e) {
         mono_t now = clock_mono(e->pool->clock);
 
-        if (!e->call && entry_is_wanted(e) && !mono_before(now, entry_may_begin(e)))
+        if (!e->obtaining && entry_is_wanted(e) && !mono_before(now, entry_may_begin(e)))
                 entry_begin(e); /* plans by itself when it fails at once */
         entry_plan(e);
 }
@@ -364,7 +347,7 @@ static void entry_timer(struct timer *t) {
             !atomic_load_explicit(&e->token->used, memory_order_relaxed))
                 e->lapses =
                         true; /* nobody wanted this one: let it end, the next use fetches anew */
-        if (!e->token && !e->call && !entry_is_wanted(e) && !entry_is_default(e)) {
+        if (!e->token && !e->obtaining && !entry_is_wanted(e) && !entry_is_default(e)) {
                 e->pool->discard(e->pool, e);
                 return;
         }
@@ -523,7 +506,30 @@ void entry_ask(struct entry *e, struct ask *ask) {
 }
 
 void entry_want(struct entry *e) {
+        e->forced = !e->obtaining;
         entry_go_on(e);
+}
+
+void entry_obtained(struct entry *e, struct exchange_result *result) {
+        if (e->state != ENTRY_FETCHING && e->state != ENTRY_RENEWING)
+                entry_step(e, EVENT_BEGIN); /* it came unasked */
+        e->obtaining = false;
+        if (result->refusal.kind == REFUSAL_NONE)
+                entry_succeed(e, result);
+        else
+                entry_fail(e, &result->refusal);
+}
+
+void entry_revoke(struct entry *e, enum answer_kind kind, const char *text) {
+        if (e->obtaining)
+                e->pool->abandon(e->pool, e);
+        e->obtaining = e->forced = false;
+        entry_drop_token(e);
+        entry_enter(e, ENTRY_IDLE);
+        e->failures = 0;
+        e->not_before = (mono_t) { 0 };
+        entry_dismiss(e, kind, text);
+        entry_plan(e);
 }
 
 void entry_nudge(struct entry *e) {

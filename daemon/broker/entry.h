@@ -32,7 +32,6 @@ extern const char *const entry_state_names[ENTRY_STATE_MAX];
 /* What all entries of a credential share; embedded in struct credential. */
 struct entry_pool {
         const struct conf_credential *credential;
-        struct upstream *upstream;
         struct cache *cache;
         struct timers *timers;
         const struct clock *clock;
@@ -41,6 +40,10 @@ struct entry_pool {
         size_t n_subjects;             /* of entries with a subject */
         struct refusal last_refusal;   /* kind REFUSAL_NONE: there was none, or it is over */
         wall_t last_refusal_at;
+
+        /* Begins to obtain a token; ends in entry_obtained(), never from within. 0; a negative errno: nothing was begun. */
+        int (*obtain)(struct entry_pool *pool, struct entry *e);
+        void (*abandon)(struct entry_pool *pool, struct entry *e); /* ... which is not called any more */
 
         /* Tries the fallback for an ask that was refused: 0 if it took it over. */
         int (*fall_back)(struct entry_pool *pool, struct ask *ask);
@@ -56,10 +59,12 @@ struct entry {
         struct variant variant;
         enum entry_state state;
         struct token *token; /* a good one, also in the cache; or NULL */
-        struct upstream_call *call;
+        bool obtaining;
+        void *obtain;             /* of pool->obtain() */
         struct list_link waiting; /* struct ask */
         struct timer timer;
         int64_t lifetime_us;    /* as last granted; 0: not known */
+        bool forced;            /* an exchange is wanted, whether anybody waits or not */
         bool lapses;            /* the token is not going to be renewed unless somebody uses it */
         unsigned failures;      /* in a row */
         mono_t not_before;      /* no exchange before this: back-off */
@@ -77,8 +82,14 @@ struct entry *entry_free(struct entry *e);
 /* Answers, now or later. */
 void entry_ask(struct entry *e, struct ask *ask);
 
-/* Fetches or renews as soon as the back-off allows, without a caller. */
+/* Fetches or renews as soon as the back-off allows, without a caller, once. */
 void entry_want(struct entry *e);
+
+/* What became of obtain(); or a token that came unasked, with a new authorization. `result` may be emptied with TAKE(). */
+void entry_obtained(struct entry *e, struct exchange_result *result);
+
+/* The grant behind it is gone: forgets the token and the failures, and answers everyone who waits. */
+void entry_revoke(struct entry *e, enum answer_kind kind, const char *text);
 
 /* Somebody has used the token after the time to renew it. */
 void entry_nudge(struct entry *e);

@@ -81,6 +81,7 @@ struct exchange_result {
         struct secret *refresh_token; /* NULL: the answer had none */
         int64_t lifetime_us;          /* of the access token, from the moment of receipt; > 0 */
         int64_t lifetime_requested_us; /* what was asked for, 0 if nothing was; for the warning when they differ */
+        bool maybe_done; /* set by sched/upstream: no clear answer, yet the provider may have acted on what was sent */
         bool has_skew;
         int64_t skew_s; /* the provider's clock minus ours, from its Date header */
         /* EXCHANGE_DEVICE_START */

@@ -77,6 +77,7 @@ static void upstream_done(void *user, const struct http_response *resp) {
 
         if (resp->outcome != HTTP_ANSWERED) {
                 upstream_fill_transport_failure(resp, &result.refusal);
+                result.maybe_done = resp->outcome == HTTP_UNKNOWN;
         } else {
                 r = u->dialect->decode(&call->exchange, resp, call->sent, clock_wall(u->clock),
                                        &result);
@@ -86,6 +87,8 @@ static void upstream_done(void *user, const struct http_response *resp) {
                         (void) snprintf(result.refusal.message, sizeof(result.refusal.message),
                                         "the answer could not be read: %s", strerror(-r));
                 }
+                /* a gateway's 502, or half an answer, says nothing about what was done behind it */
+                result.maybe_done = result.refusal.kind == REFUSAL_TRANSIENT || result.refusal.kind == REFUSAL_NONSENSE;
                 if (result.has_skew)
                         upstream_learn_skew(u, result.skew_s);
         }
