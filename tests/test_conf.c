@@ -316,7 +316,9 @@ static const struct {
           ":1: [credential me] provider: is required: the region is never guessed", NULL },
         { "[credential me]\ntype = pat\nprovider =\n", "provider: is required", NULL },
         { "[credential me]\ntype = pat\nprovider = coze.con\n",
-          ":3: [credential me] provider: there is no provider coze.con", NULL },
+          ":3: [credential me] provider: there is no provider coze.con: coze.cn, coze.com or the "
+          "name of a [provider] section; did you mean \"coze.cn\" or \"coze.com\"?",
+          NULL },
         { "[credential me]\ntype = pat\nprovider = tesst\n" TEST3, "did you mean \"test\"?", NULL },
         { "[credential me]\ntype = pat\nprovider = a b\n", "provider: must be a name", NULL },
 
