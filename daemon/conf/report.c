@@ -110,9 +110,11 @@ void report_warning(struct report *r, const struct section *section, const struc
 
 void report_key(struct report *r, bool is_error, const struct section *section, const char *key,
                 const char *format, ...) {
+        const struct setting *setting = section_get(section, key);
         va_list ap;
 
         va_start(ap, format);
-        report_place(r, is_error, section->file, section->line, section, key, format, ap);
+        report_place(r, is_error, setting ? setting->file : section->file,
+                     setting ? setting->line : section->line, section, key, format, ap);
         va_end(ap);
 }

@@ -33,6 +33,6 @@ void report_error(struct report *r, const struct section *section, const struct 
 void report_warning(struct report *r, const struct section *section, const struct setting *setting,
                     const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* The same for a key that is not set. */
+/* The same for a key, whether it is set or not. */
 void report_key(struct report *r, bool is_error, const struct section *section, const char *key,
                 const char *format, ...) __attribute__((format(printf, 5, 6)));
