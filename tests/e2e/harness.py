@@ -209,20 +209,32 @@ class Emulator:
         return cls._shared
 
     def __init__(self):
-        parent = tempfile.mkdtemp(prefix="bearerd-e2e-emulator-")
-        atexit.register(shutil.rmtree, parent, ignore_errors=True)
-        self.directory = pathlib.Path(parent) / "emulator"
-        with open(pathlib.Path(parent) / "log", "ab") as log:
-            self.process = subprocess.Popen([EMULATOR, "--directory", str(self.directory), "--exit-with-parent"],
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        atexit.register(end, self.process)
-        eventually(lambda: self.process.poll() is not None or (self.directory / "port").exists(),
-                   "the emulator listens")
-        if self.process.poll() is not None:
-            raise AssertionError(f"the emulator ended: {(pathlib.Path(parent) / 'log').read_text()}")
-        self.port = int((self.directory / "port").read_text())
+        self.parent = pathlib.Path(tempfile.mkdtemp(prefix="bearerd-e2e-emulator-"))
+        atexit.register(shutil.rmtree, self.parent, ignore_errors=True)
+        self.directory = self.parent / "emulator"
+        self.process = None
+        atexit.register(self.stop)
+        self.start(0)
         self.tls = ssl.create_default_context(cafile=str(self.directory / "ca.pem"))
         self.configuration = (self.directory / "bearerd.conf").read_text()
+
+    def start(self, port):
+        """On this port; 0: on any."""
+        announced, log = self.directory / "port", self.parent / "log"
+        announced.unlink(missing_ok=True)
+        with open(log, "ab") as f:
+            self.process = subprocess.Popen([EMULATOR, "--directory", str(self.directory), "--exit-with-parent",
+                                             *(["--port", str(port)] if port else [])],
+                                            stdin=subprocess.DEVNULL, stdout=f, stderr=f)
+        eventually(lambda: self.process.poll() is not None or announced.exists(), "the emulator listens")
+        if self.process.poll() is not None:
+            raise AssertionError(f"the emulator ended: {log.read_text()}")
+        self.port = int(announced.read_text())
+
+    def stop(self):
+        if self.process:
+            end(self.process)
+        self.process = None
 
     def console_file(self, application):
         return self.directory / application / "coze_oauth_config.json"
@@ -469,7 +481,7 @@ class EndToEnd(unittest.TestCase):
     def leave(self, daemon):
         if daemon.process:
             daemon.kill()
-        self.last_log = daemon.log
+        self.last_log += daemon.log
 
     def tearDown(self):
         if self.daemon.process:
@@ -507,7 +519,7 @@ class EndToEnd(unittest.TestCase):
 
     def bearerctl(self, *arguments, stdin=None, environment=None, user=None):
         """Runs bearerctl on this daemon's socket."""
-        variables = dict(ENVIRONMENT, BEARERD_SOCKET=self.daemon.socket, **(environment or {}))
+        variables = {**ENVIRONMENT, "BEARERD_SOCKET": self.daemon.socket, **(environment or {})}
         variables["PATH"] = f"{pathlib.Path(BEARERD).parent}:{variables.get('PATH', '/usr/bin:/bin')}"
         identity = {} if user is None else {"user": user, "group": user, "extra_groups": []}
         return subprocess.run([self.bearerctl_for(user), *arguments], input=stdin, capture_output=True, text=True,
