@@ -159,7 +159,7 @@ static void make_key(void) {
 /* "Bearer ", then three parts, the second with what is looked for; test_jwt.c verifies the rest. */
 static void check_assertion(const char *authorization) {
         const char *payload, *signature;
-        unsigned char bytes[2048];
+        unsigned char bytes[2048] = { 0 };
         char padded[2048] = "";
 
         ck_assert_int_eq(strncmp(authorization, "Bearer eyJ", 10), 0);

@@ -131,8 +131,7 @@ static const struct {
 
         /* not a scope */
         { NULL, "[]", -EINVAL, "object" },
-        { NULL, "\"account_permission\"", -EINVAL, "object" },
-        { NULL, "null", -EINVAL, "object" },
+        { NULL, NULL, -EINVAL, "object" }, /* JSON's null */
         { NULL, "{}", -EINVAL, "account_permission is required" },
         { NULL, "{" BOTS("[\"x\"]") "}", -EINVAL, "account_permission is required" },
         { NULL, "{\"account_permission\":null}", -EINVAL, "must be an object" },
@@ -161,8 +160,10 @@ START_TEST(narrow)
         struct why why = { "" };
         int r;
 
-        if (json_parse(narrowed[_i].requested, strlen(narrowed[_i].requested), &requested) < 0)
-                ck_assert_str_eq(narrowed[_i].requested, "null"); /* which json-c gives as NULL */
+        if (narrowed[_i].requested)
+                ck_assert_int_eq(json_parse(narrowed[_i].requested, strlen(narrowed[_i].requested),
+                                            &requested),
+                                 0);
         r = scope_narrow(narrowed[_i].configured, requested, &why, &out);
         ck_assert_msg(r == narrowed[_i].ret, "%d: %s", r, why.text);
         if (r == 0) {
