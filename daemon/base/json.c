@@ -1,5 +1,6 @@
 #include "base/json.h"
 
+#include <json-c/printbuf.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +9,10 @@
 #include "base/text.h"
 
 static void json_tokenerp(json_tokener **t) {
-        if (*t)
-                json_tokener_free(*t);
+        if (!*t)
+                return;
+        secret_wipe((*t)->pb->buf, (size_t) (*t)->pb->size); /* where it puts strings together */
+        json_tokener_free(*t);
 }
 
 /* json-c skips comments and reads NaN, Infinity and single quotes, strict or not. */
@@ -36,6 +39,10 @@ int json_parse(const char *text, size_t len, struct json_object **ret) {
         t = json_tokener_new_ex(JSON_DEPTH_MAX);
         if (!t)
                 return RAISE(-ENOMEM);
+        /* room for the longest string there can be: a buffer that grows leaves copies behind */
+        if (printbuf_memset(t->pb, 0, 0, (int) len) < 0)
+                return RAISE(-ENOMEM);
+        printbuf_reset(t->pb);
         json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
         o = json_tokener_parse_ex(t, text, (int) len);
         if (!json_object_is_type(o, json_type_object) && !json_object_is_type(o, json_type_array)) {
