@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/random.h"
 #include "conf/builder.h"
 #include "conf/option.h"
 
@@ -34,11 +35,21 @@ int conf_default_path(enum conf_scope scope, char **ret) {
         return 0;
 }
 
+int conf_index(struct conf *c) {
+        int r;
+
+        r = table_init(&c->names, &random_system);
+        for (size_t i = 0; r == 0 && i < c->n_credentials; i++) {
+                c->credentials[i]->node.key = c->credentials[i]->name;
+                table_insert(&c->names, &c->credentials[i]->node);
+        }
+        return PASS(r);
+}
+
 const struct conf_credential *conf_find_credential(const struct conf *c, const char *name) {
-        for (size_t i = 0; i < c->n_credentials; i++)
-                if (strcmp(c->credentials[i]->name, name) == 0)
-                        return c->credentials[i];
-        return NULL;
+        struct table_node *node = table_find(&c->names, name);
+
+        return node ? table_entry(node, struct conf_credential, node) : NULL;
 }
 
 struct conf *conf_free(struct conf *c) {
@@ -50,6 +61,7 @@ struct conf *conf_free(struct conf *c) {
                 conf_credential_free(c->credentials[i]);
         for (size_t i = 0; i < c->n_providers; i++)
                 conf_provider_free(c->providers[i]);
+        table_done(&c->names);
         conf_rule_done(&c->admin);
         free(c->sockets);
         free(c->credentials);

@@ -20,6 +20,7 @@
 #include "base/key.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "base/table.h"
 #include "base/why.h"
 
 #define CONF_TOKEN_LIFETIME_DEFAULT_US (15 * US_PER_MIN)
@@ -110,7 +111,8 @@ struct conf_provider {
 };
 
 struct conf_credential {
-        size_t index; /* in conf.credentials */
+        size_t index;           /* in conf.credentials */
+        struct table_node node; /* in conf.names */
         char *name;
         const struct conf_provider *provider;
         enum credential_type type;
@@ -163,6 +165,7 @@ struct conf {
         size_t n_providers;
         struct conf_credential **credentials; /* in the order of the files */
         size_t n_credentials;
+        struct table names;           /* of credentials: conf_index() */
         struct conf_socket **sockets; /* [0] is the main one */
         size_t n_sockets;
 };
@@ -199,5 +202,8 @@ int conf_load(const char *path, enum conf_scope scope, struct conf_report *repor
 struct conf *conf_free(struct conf *c);
 AUTO_DEFINE(struct conf, conf_free)
 
-/* NULL if there is none of that name. */
+/* Makes the credentials findable by name; done by conf_load(). 0 or -ENOMEM. */
+int conf_index(struct conf *c);
+
+/* NULL if there is none of that name. In constant time. */
 const struct conf_credential *conf_find_credential(const struct conf *c, const char *name);

@@ -421,20 +421,22 @@ static void credential_check_circle(struct builder *b, const struct conf_credent
 
 int builder_add_credentials(struct builder *b) {
         struct conf *conf = b->conf;
+        int r;
 
         conf->credentials = calloc(builder_count(b, SECTION_CREDENTIAL) + 1,
                                    sizeof(struct conf_credential *));
         if (!conf->credentials)
                 return RAISE(-ENOMEM);
         for (size_t i = 0; i < b->settings->n_sections; i++) {
-                int r;
-
                 if (b->settings->sections[i]->kind != SECTION_CREDENTIAL)
                         continue;
                 r = credential_build(b, b->settings->sections[i]);
                 if (r < 0)
                         return PASS(r);
         }
+        r = conf_index(conf);
+        if (r < 0)
+                return PASS(r);
         for (size_t i = 0; i < conf->n_credentials; i++)
                 credential_link(b, conf->credentials[i]);
         for (size_t i = 0; i < conf->n_credentials; i++)
