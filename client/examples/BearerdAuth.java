@@ -1,0 +1,64 @@
+import com.coze.openapi.service.auth.Auth;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.StandardProtocolFamily;
+import java.net.URLEncoder;
+import java.net.UnixDomainSocketAddress;
+import java.nio.ByteBuffer;
+import java.nio.channels.Channels;
+import java.nio.channels.SocketChannel;
+import java.nio.charset.StandardCharsets;
+
+/**
+ * coze-api with tokens of bearerd (Java 16 or later):
+ *
+ * <pre>
+ * CozeAPI coze =
+ *     new CozeAPI.Builder().auth(new BearerdAuth("bot")).baseURL("https://api.coze.cn").build();
+ * </pre>
+ *
+ * The SDK asks before each request. The daemon answers from memory, so keep no copy of the token.
+ */
+public class BearerdAuth extends Auth {
+  private static final String SOCKET =
+      System.getenv().getOrDefault("BEARERD_SOCKET", "/run/bearerd/bearerd.sock");
+
+  private final String request;
+
+  public BearerdAuth(String credential) {
+    this(credential, "");
+  }
+
+  /** The tokens of one end user (subject) below a credential. */
+  public BearerdAuth(String credential, String subject) {
+    request =
+        "GET /v1/token/" + encode(credential) + "?subject=" + encode(subject) + " HTTP/1.1\r\n"
+            + "Host: localhost\r\nAccept: text/plain\r\nConnection: close\r\n\r\n";
+  }
+
+  @Override
+  public String token() {
+    String answer;
+    try (SocketChannel channel = SocketChannel.open(StandardProtocolFamily.UNIX)) {
+      channel.connect(UnixDomainSocketAddress.of(SOCKET));
+      channel.write(ByteBuffer.wrap(request.getBytes(StandardCharsets.US_ASCII)));
+      byte[] bytes = Channels.newInputStream(channel).readAllBytes();
+      answer = new String(bytes, StandardCharsets.UTF_8);
+    } catch (IOException e) {
+      throw new UncheckedIOException("no answer from bearerd at " + SOCKET, e);
+    }
+    int end = answer.indexOf("\r\n\r\n");
+    if (end < 0) {
+      throw new IllegalStateException("bearerd at " + SOCKET + " hung up");
+    }
+    String body = answer.substring(end + 4);
+    if (!answer.startsWith("HTTP/1.1 200 ")) {
+      throw new IllegalStateException("bearerd: " + body); // JSON: error, error_description
+    }
+    return body;
+  }
+
+  private static String encode(String text) {
+    return URLEncoder.encode(text, StandardCharsets.UTF_8);
+  }
+}
