@@ -84,7 +84,7 @@ WRONG = {
     "socket without a path": (">[socket a]\nmode = 0666\n", ["path"]),
     "socket of an unknown credential": ("[credential bot]\nprovider = coze.cn\ntype = pat\n"
                                         "[socket a]\npath = ~/a.sock\n>credentials = bto\n", ["bto", "bot"]),
-    "two sockets at one path": ("[socket a]\npath = ~/a.sock\n[socket b]\n>path = ~/a.sock\n", ["~/a.sock"]),
+    "two sockets at one path": ("[socket a]\npath = ~/a.sock\n[socket b]\n>path = ~/a.sock\n", ["path", "socket a"]),
     "session_context that is no JSON": ("[credential a]\nprovider = coze.cn\n" + JWT_KEY
                                         + ">session_context = device_info\n", ["session_context", "JSON"]),
     "session_context that is no object": ("[credential a]\nprovider = coze.cn\n" + JWT_KEY + ">session_context = [1]\n",

@@ -278,6 +278,7 @@ class Idle(Life):
         """After every kind of event. 200 ms of processor time in a second would be a fifth of a core."""
         self.emulator.fault("internal_error")
         self.daemon.get("/v1/token/channel?wait=1")
+        self.emulator.heal()
         self.emulator.fault("hang")
         held = self.daemon.send("GET", "/v1/token/enterprise?wait=30")
         half = self.daemon.connect()
