@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "check_main.h"
+#include "memory_search.h"
 
 #define NOW 1790000000 /* our clock when the answer comes; the request left 2 s earlier */
 
@@ -156,7 +157,8 @@ static void make_key(void) {
         EVP_PKEY_free(pkey);
 }
 
-/* "Bearer ", then three parts, the second with what is looked for; test_jwt.c verifies the rest. */
+/* "Bearer ", then three parts, the second with what is looked for; test_jwt.c verifies the
+ * rest. */
 static void check_assertion(const char *authorization) {
         const char *payload, *signature;
         unsigned char bytes[2048] = { 0 };
@@ -919,6 +921,66 @@ START_TEST(echo_at_the_cut)
 }
 END_TEST
 
+/* ---- nothing is left in memory ---- */
+
+static const char canary[MEMORY_CANARY_SIZE] = "\x07\x10\x13\x07\x10\x06\x1d\x78\x01\x1a\x1e\x10"
+                                               "\x1b\x78\x16\x14\x1b\x14\x07\x0c\x78\x64\x62\x6d";
+
+/* Long enough for every buffer on the way to be enlarged. */
+static struct secret *secret_of_canaries(const char *before, const char *behind) {
+        struct secret *s = secret_new_reserved(4096);
+
+        (void) secret_append_text(s, before);
+        for (int i = 0; i < 50; i++)
+                memory_unmask(canary, s);
+        (void) secret_append_text(s, behind);
+        return s;
+}
+
+START_TEST(encode_leaves_nothing)
+{
+        struct exchange x = exchange_of(EXCHANGE_REFRESH_TOKEN);
+        struct secret *canaries = secret_of_canaries("", "");
+        uint8_t random[DIALECT_RANDOM_SIZE] = { 0 };
+        struct http_request *req = NULL;
+
+        x.refresh_token = canaries;
+        credential.client_secret = canaries;
+        ck_assert_int_eq(dialect_coze.encode(&x, (wall_t){ NOW }, random, &req), 0);
+        ck_assert_int_ge(memory_count(canary), 150); /* it can be found */
+        http_request_free(req);
+        secret_unref(canaries);
+        ck_assert_int_eq(memory_count(canary), 0);
+}
+END_TEST
+
+static const struct {
+        int status;
+        const char *before, *behind;
+} leftovers[] = {
+        { 200, "{\"access_token\":\"", "\",\"expires_in\":900}" },
+        { 200, "{\"expires_in\":900,\"access_token\":\"a\",\"refresh_token\":\"", "\"}" },
+        { 200, "{\"access_token\":\"", "\"" }, /* cut short */
+        { 200, "{\"access_token\":\"", "\",\"expires_in\":0}" },
+        { 400, "{\"error\":\"x\",\"access_token\":\"", "\"}" },
+};
+
+START_TEST(decode_leaves_nothing)
+{
+        struct exchange x = exchange_of(EXCHANGE_REFRESH_TOKEN);
+        struct http_response resp = { .outcome = HTTP_ANSWERED, .status = leftovers[_i].status };
+        struct exchange_result result = { 0 };
+
+        resp.body = secret_of_canaries(leftovers[_i].before, leftovers[_i].behind);
+        ck_assert_int_eq(dialect_coze.decode(&x, &resp, (wall_t){ NOW }, (wall_t){ NOW }, &result),
+                         0);
+        ck_assert_int_ge(memory_count(canary), 50);
+        exchange_result_done(&result);
+        secret_unref(resp.body);
+        ck_assert_int_eq(memory_count(canary), 0);
+}
+END_TEST
+
 START_TEST(names)
 {
         ck_assert_ptr_eq(dialect_find("coze"), &dialect_coze);
@@ -945,6 +1007,10 @@ static void add_tests(TCase *tc) {
         tcase_add_loop_test(tc, echo, 0, N_ELEMENTS(echoes));
         tcase_add_test(tc, echo_at_the_cut);
         tcase_add_test(tc, names);
+        if (!memory_is_searchable())
+                return;
+        tcase_add_test(tc, encode_leaves_nothing);
+        tcase_add_loop_test(tc, decode_leaves_nothing, 0, N_ELEMENTS(leftovers));
 }
 
 CHECK_MAIN("coze", add_tests)

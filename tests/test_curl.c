@@ -1,5 +1,6 @@
 /*
- * The transport against a server of our own: threads with plain sockets, and with TLS on certificates made here.
+ * The transport against a server of our own: threads with plain sockets, and with TLS on
+ * certificates made here.
  */
 #include "http/curl.h"
 
@@ -20,16 +21,17 @@
 
 #include "base/text.h"
 #include "check_main.h"
+#include "memory_search.h"
 
 #define REQUEST_MAX 8192 /* bytes that the server reads of one */
 
 /* ---- the server ---- */
 
 enum script {
-        SCRIPT_ANSWER,     /* each request, then closes */
-        SCRIPT_KEEP,       /* each request, and keeps the connection */
-        SCRIPT_CLOSE_IDLE, /* answers the first request of a connection, then closes it unasked */
-        SCRIPT_DROP_SECOND, /* answers the first request of a connection, reads the second and closes */
+        SCRIPT_ANSWER,      /* each request, then closes */
+        SCRIPT_KEEP,        /* each request, and keeps the connection */
+        SCRIPT_CLOSE_IDLE,  /* answers the first request of a connection, then closes it unasked */
+        SCRIPT_DROP_SECOND, /* answers a connection's first request, reads the second and closes */
         SCRIPT_DROP,        /* reads a request and closes */
         SCRIPT_MUTE,        /* reads a request and is silent */
         SCRIPT_GREET,       /* speaks first, as a server of something else does, and closes */
@@ -606,7 +608,8 @@ static void certificate_extend(X509 *certificate, X509 *issuer, int nid, const c
         X509_EXTENSION_free(e);
 }
 
-/* Signed by `issuer`, by itself when that is NULL. `name`: its subjectAltName, NULL for an authority. */
+/* Signed by `issuer`, by itself when that is NULL. `name`: its subjectAltName, NULL for an
+ * authority. */
 static X509 *certificate_new(const char *subject, const char *name, long valid_s, EVP_PKEY *key,
                              X509 *issuer, EVP_PKEY *issuer_key) {
         X509 *c = X509_new();
@@ -999,29 +1002,11 @@ END_TEST
 
 /* ---- nothing is left in memory ---- */
 
-/* Under ASan and valgrind the memory map is theirs, and too large to be searched. */
-#ifdef __has_feature
-#        define ADDRESS_SANITIZER __has_feature(address_sanitizer)
-#elif defined(__SANITIZE_ADDRESS__)
-#        define ADDRESS_SANITIZER 1
-#else
-#        define ADDRESS_SANITIZER 0
-#endif
-
-static bool memory_is_searchable(void) {
-        const char *preload = getenv("LD_PRELOAD");
-
-        return !ADDRESS_SANITIZER && !(preload && strstr(preload, "vgpreload"));
-}
-
-#define MASK          0x55
-#define CANARY_LENGTH 24
-
 /* Masked, so that the program itself does not hold what is looked for. */
-static const char sent_canary[CANARY_LENGTH + 1] =
+static const char sent_canary[MEMORY_CANARY_SIZE] =
         "\x07\x10\x13\x07\x10\x06\x1d\x78\x01\x1a\x1e\x10"
         "\x1b\x78\x16\x14\x1b\x14\x07\x0c\x78\x64\x62\x6d";
-static const char received_canary[CANARY_LENGTH + 1] =
+static const char received_canary[MEMORY_CANARY_SIZE] =
         "\x14\x16\x16\x10\x06\x06\x78\x01\x1a\x1e\x10\x1b"
         "\x78\x16\x14\x1b\x14\x07\x0c\x78\x67\x66\x61\x60";
 
@@ -1029,49 +1014,13 @@ static struct secret *unmask(const char *canary) {
         struct secret *s = secret_new_reserved(256);
 
         (void) secret_append_text(s, "{\"access_token\":\"");
-        for (size_t i = 0; i < CANARY_LENGTH; i++) {
-                char c = (char) (canary[i] ^ MASK);
-
-                (void) secret_append(s, &c, 1);
-        }
+        memory_unmask(canary, s);
         (void) secret_append_text(s, "\"}");
         return s;
 }
 
-static int count_in(const volatile char *p, size_t len, const char *canary) {
-        int n = 0;
-
-        for (size_t i = 0; i + CANARY_LENGTH <= len; i++) {
-                size_t k = 0;
-
-                while (k < CANARY_LENGTH && (char) (p[i + k] ^ MASK) == canary[k])
-                        k++;
-                n += k == CANARY_LENGTH;
-        }
-        return n;
-}
-
-/* How often it stands in this process's heap and anonymous memory. */
-static int count_in_memory(const char *canary) {
-        FILE *maps = fopen("/proc/self/maps", "re");
-        char line[512];
-        int n = 0;
-
-        ck_assert_ptr_nonnull(maps);
-        while (fgets(line, sizeof(line), maps)) {
-                unsigned long from, to;
-                char rights[8], name[256] = "";
-
-                if (sscanf(line, "%lx-%lx %7s %*s %*s %*s %255s", &from, &to, rights, name) < 3)
-                        continue;
-                if (strcmp(rights, "rw-p") == 0 && (!*name || strcmp(name, "[heap]") == 0))
-                        n += count_in((const volatile char *) from, to - from, canary);
-        }
-        ck_assert_int_eq(fclose(maps), 0);
-        return n;
-}
-
-/* A server in another process, as its memory is not ours. Answers one request; returns its process. */
+/* A server in another process, as its memory is not ours. Answers one request; returns its
+ * process. */
 static pid_t fork_server(SSL_CTX *ctx, uint16_t *ret_port) {
         struct server s = { .script = SCRIPT_ANSWER, .tls = ctx };
         struct secret *body;
@@ -1109,7 +1058,7 @@ static void count_while_answered(void *user, const struct http_response *resp) {
 
         o->done = true;
         o->resp = *resp;
-        o->calls = count_in_memory(received_canary);
+        o->calls = memory_count(received_canary);
 }
 
 START_TEST(nothing_left)
@@ -1130,7 +1079,7 @@ START_TEST(nothing_left)
         (void) secret_append_text(req->authorization, "Bearer ");
         (void) secret_append(req->authorization, secret_text(req->body), secret_len(req->body));
         req->ca_file = "ours.pem";
-        ck_assert_int_ge(count_in_memory(sent_canary), 2); /* it can be found */
+        ck_assert_int_ge(memory_count(sent_canary), 2); /* it can be found */
         ck_assert_int_eq(transport->send(transport->self, req, count_while_answered, &got), 0);
         wait_for(&got);
         ck_assert_int_eq(got.resp.outcome, HTTP_ANSWERED);
@@ -1138,8 +1087,8 @@ START_TEST(nothing_left)
         ck_assert_int_eq(waitpid(pid, &status, 0), pid);
         ck_assert_int_eq(status, 0);
         stop();
-        ck_assert_int_eq(count_in_memory(sent_canary), 0);
-        ck_assert_int_eq(count_in_memory(received_canary), 0);
+        ck_assert_int_eq(memory_count(sent_canary), 0);
+        ck_assert_int_eq(memory_count(received_canary), 0);
         SSL_CTX_free(ctx);
 }
 END_TEST

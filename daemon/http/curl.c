@@ -1,17 +1,20 @@
 /*
- * Refresh tokens, codes and assertions are single use, so a request must never reach a provider twice.
- * libcurl repeats a POST by itself when a reused connection dies before the first byte of an answer (7.88:
- * Curl_retry_request() in lib/transfer.c), unless the body has to be rewound and cannot be. So the body is handed
- * over by a read callback without a seek callback: once a byte of it has been taken, the request fails instead.
- * The same callback is what tells "not sent" from "unknown": without its body a request has no effect.
- * Connections are reused in a burst only (CURLOPT_MAXAGE_CONN): one that idled may be dead unseen, and a
- * refresh token sent down it would end in doubt.
+ * Refresh tokens, codes and assertions are single use, so a request must never reach a provider
+ * twice. libcurl repeats a POST by itself when a reused connection dies before the first byte of
+ * an answer (7.88: Curl_retry_request() in lib/transfer.c), unless the body has to be rewound and
+ * cannot be. So the body is handed over by a read callback without a seek callback: once a byte
+ * of it has been taken, the request fails instead. The same callback is what tells "not sent"
+ * from "unknown": without its body a request has no effect. Connections are reused in a burst
+ * only (CURLOPT_MAXAGE_CONN): one that idled may be dead unseen, and a refresh token sent down it
+ * would end in doubt.
  *
- * libcurl copies headers, bodies and answers into memory of its own; all of that is wiped when released, by the
- * functions given to curl_global_init_mem(), and OpenSSL is asked to do the same with what it decrypts.
+ * libcurl copies headers, bodies and answers into memory of its own; all of that is wiped when
+ * released, by the functions given to curl_global_init_mem(), and OpenSSL is asked to do the same
+ * with what it decrypts.
  *
- * curl_multi_timeout() is asked after each call into libcurl instead of setting CURLMOPT_TIMERFUNCTION: that one
- * reports changes only, so a timer that fires a little early would be the last one.
+ * curl_multi_timeout() is asked after each call into libcurl instead of setting
+ * CURLMOPT_TIMERFUNCTION: that one reports changes only, so a timer that fires a little early
+ * would be the last one.
  */
 #include "http/curl.h"
 
@@ -33,7 +36,7 @@
 #include "base/why.h"
 #include "http/date.h"
 
-#define CURL_BODY_FIRST    4096 /* bytes reserved for an answer; more makes room for HTTP_BODY_MAX */
+#define CURL_BODY_FIRST    4096  /* bytes reserved for an answer at first */
 #define CURL_HEADERS_MAX   65536 /* bytes of an answer's header lines */
 #define CURL_UPLOAD_BUFFER 16384 /* bytes; the least that libcurl takes */
 #define CURL_PER_HOST_MAX                                                                          \

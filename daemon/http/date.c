@@ -16,8 +16,9 @@ struct date {
 };
 
 /*
- * One letter of a form reads one field: D day, M month's name, Y year, y year of two digits, H h:m:s.
- * '_' is a day with a blank for its first digit, '*' a word (the day of the week); all else is itself.
+ * One letter of a form reads one field: D day, M the month's name, Y year, y year of two digits,
+ * H time of day. '_' is a day with a blank for its first digit, '*' a word (the day of the week);
+ * all else, and GMT, is itself.
  */
 static const char *const date_forms[] = {
         "*, D M Y H GMT", /* IMF-fixdate */
@@ -100,7 +101,7 @@ static int date_field(char form, const char **p, struct date *ret) {
 
 static int date_read(const char *form, const char *text, struct date *ret) {
         for (; *form; form++) {
-                /* the G, M and T of "GMT" stand for themselves; they are the only capitals in a row */
+                /* no field, though M is one elsewhere */
                 if (strcmp(form, "GMT") == 0)
                         return strcmp(text, "GMT") == 0 ? 0 : -EINVAL;
                 if (date_field(*form, &text, ret) < 0)
@@ -116,7 +117,7 @@ static int date_days_in_month(int year, int month) {
         return days[month - 1] + (month == 2 && leap);
 }
 
-/* Days since 1970-01-01 of the proleptic Gregorian calendar; the year begins in March for the count. */
+/* Days since 1970-01-01, Gregorian; for the count a year begins in March. */
 static int64_t date_days(int year, int month, int day) {
         int64_t y = month > 2 ? year : year - 1;
         int64_t m = month > 2 ? month - 3 : month + 9;

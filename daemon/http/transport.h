@@ -2,10 +2,11 @@
 /*
  * Transport: one HTTP exchange with a provider
  *
- * A seam. http/curl.c fills it in over libcurl's multi interface; tests/fake_transport.c plays the
- * provider. It knows TLS, time-outs and size limits, and nothing of OAuth.
+ * A seam. http/curl.c fills it in over libcurl's multi interface; tests/fake_transport.c plays
+ * the provider. It knows TLS, time-outs and size limits, and nothing of OAuth.
  *
- * Threading: loop thread only; done() is called from the loop, never from within send() or cancel().
+ * Threading: loop thread only; done() is called from the loop, never from within send() or
+ *            cancel().
  */
 
 #include <stdbool.h>
@@ -24,8 +25,9 @@
 #define HTTP_TYPE_MAX           96
 #define HTTP_PROBLEM_MAX        192
 
-/* A POST with a JSON body is all that Coze's token endpoints know. A request is presented once at most: refresh
- * tokens, codes and assertions are single use, so a transport never repeats one by itself. */
+/* A POST with a JSON body is all that Coze's token endpoints know. A request is presented once
+ * at most: refresh tokens, codes and assertions are single use, so a transport never repeats
+ * one by itself. */
 struct http_request {
         char *url;
         struct secret *authorization; /* the value of the Authorization header, or NULL for none */
@@ -40,8 +42,8 @@ AUTO_DEFINE(struct http_request, http_request_free)
 
 enum http_outcome {
         HTTP_ANSWERED, /* an answer came, whatever its status */
-        HTTP_NOT_SENT, /* no byte of the body was sent (name, connection or TLS failed): nothing can have come of it */
-        HTTP_UNKNOWN, /* failed after the body was begun: the provider may have acted on it */
+        HTTP_NOT_SENT, /* no byte of the body was sent: nothing can have come of it */
+        HTTP_UNKNOWN,  /* failed after the body was begun: the provider may have acted on it */
         HTTP_OUTCOME_MAX,
 };
 
@@ -54,7 +56,7 @@ struct http_response {
         char logid[HTTP_LOGID_MAX];       /* X-Tt-Logid, cleaned; "" if absent */
         bool has_date;
         wall_t date;            /* the Date header: the provider's clock */
-        int64_t retry_after_us; /* Retry-After in either form, at most HTTP_RETRY_AFTER_MAX_US; -1 if absent */
+        int64_t retry_after_us; /* at most HTTP_RETRY_AFTER_MAX_US; -1 if absent */
         char problem
                 [HTTP_PROBLEM_MAX]; /* when not answered: one line for people, no secret in it */
 };
@@ -63,9 +65,9 @@ struct http_response {
 typedef void http_done_fn(void *user, const struct http_response *resp);
 
 struct transport {
-        /* Takes over `req`, also on failure. 0: done(user, ...) will be called exactly once, unless cancelled.
-         * A negative errno: nothing was sent and done() is not called; -EINVAL: the authorization cannot stand in
-         * a header. */
+        /* Takes over `req`, also on failure. 0: done(user, ...) will be called exactly once,
+         * unless cancelled. A negative errno: nothing was sent and done() is not called;
+         * -EINVAL: the authorization cannot stand in a header. */
         int (*send)(void *self, struct http_request *req, http_done_fn *done, void *user);
         /* done() is not called for this `user` any more. Unknown: no effect. */
         void (*cancel)(void *self, void *user);

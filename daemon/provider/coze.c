@@ -97,7 +97,8 @@ static int coze_authorize_url(const struct conf_credential *c, const char *state
         return 0;
 }
 
-/* The body's members, for each kind in the order of coze-oauth.md section 2.2. NULL: out of memory. */
+/* The body's members, for each kind in the order of coze-oauth.md section 2.2. NULL: out of
+ * memory. */
 static struct secret *coze_body(const struct exchange *x) {
         const struct conf_credential *c = x->credential;
         AUTO(form_freep) struct form *f = NULL;

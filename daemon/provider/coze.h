@@ -2,7 +2,8 @@
 /*
  * Inside the Coze dialect: what its files share
  *
- * coze.c makes requests, coze_answer.c understands answers, coze_refusal.c says what a refusal means.
+ * coze.c makes requests, coze_answer.c understands answers, coze_refusal.c says what a refusal
+ * means.
  */
 
 #include <json-c/json.h>
@@ -24,6 +25,7 @@ struct coze_error {
         bool any;         /* some error field is set */
 };
 
-/* Kind and advice of a refusal whose status and texts are known; `error` is NULL for an answer that is no JSON object. */
+/* Kind and advice of a refusal whose status and texts are known; `error` is NULL for an answer
+ * that is no JSON object. */
 void coze_classify(const struct exchange *x, const struct http_response *resp,
                    const struct coze_error *error, struct refusal *refusal);

@@ -1,8 +1,8 @@
 /*
- * An answer counts as a success only when it is one in every respect (coze-oauth.md section 6): servers have been
- * seen to answer 200 with an error, and an error page with 200. Lifetimes are reckoned by the provider's own
- * clock, as its Date header shows it; a JWT's token never counts for longer than what was asked for, so that a
- * clock that is off cannot stretch it.
+ * An answer counts as a success only when it is one in every respect (coze-oauth.md section 6):
+ * servers have been seen to answer 200 with an error, and an error page with 200. Lifetimes are
+ * reckoned by the provider's own clock, as its Date header shows it; a JWT's token never counts
+ * for longer than what was asked for, so that a clock that is off cannot stretch it.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -27,7 +27,7 @@
 #define COZE_INTERVAL_MAX_S 3600
 #define COZE_ECHO_MIN       16 /* bytes of a secret that are not shown, at its start */
 #define COZE_PREFIXED_MIN   16 /* letters behind "pat_" and the like that make a token of it */
-#define COZE_COPY_MAX       (REFUSAL_MESSAGE_MAX + 4) /* bytes; a character cut at its end is not shown */
+#define COZE_COPY_MAX       (REFUSAL_MESSAGE_MAX + 4) /* bytes; what is cut there is not shown */
 #define COZE_REDACTED       "[redacted]"
 
 /* What all steps of one decode() work on. */
@@ -143,7 +143,8 @@ static const char *coze_first_text(struct json_object *o, const char *const keys
         return NULL;
 }
 
-/* `error` as an object is the older shape of an API error; null, false and {} stand for nothing. */
+/* `error` as an object is the older shape of an API error; null, false and {} stand for
+ * nothing. */
 static bool coze_has_error_object(struct json_object *o) {
         struct json_object *error;
 
@@ -222,7 +223,8 @@ __attribute__((format(printf, 3, 4))) static void coze_nonsense(struct coze_answ
         (void) snprintf(refusal->advice, sizeof(refusal->advice), "%s", advice);
 }
 
-/* "URL answered HTTP 200 with text/html instead of JSON": for an answer that has no text of its own. */
+/* "URL answered HTTP 200 with text/html instead of JSON": for an answer that has no text of
+ * its own. */
 static int coze_describe(struct coze_answer *a) {
         const struct http_response *resp = a->resp;
         AUTO(auto_freep) char *url = NULL;
@@ -351,7 +353,8 @@ static int coze_read_tokens(struct coze_answer *a) {
         return PASS(coze_read_secret(a->body, "refresh_token", &a->result->refresh_token));
 }
 
-/* A page that a person is sent to: an URL of the web, without anything that could fool a terminal. */
+/* A page that a person is sent to: an URL of the web, without anything that could fool a
+ * terminal. */
 static bool coze_is_page(const char *url) {
         return (strncmp(url, "https://", 8) == 0 || strncmp(url, "http://", 7) == 0) &&
                text_is_bearer_token(url, strlen(url));
@@ -370,7 +373,7 @@ static bool coze_read_user_code(struct json_object *o, char *ret, size_t size) {
         return true;
 }
 
-/* Coze sends none; its SDKs put it together in this way. The code is not longer than ret_code's 64 bytes. */
+/* Coze sends none; its SDKs put it together in this way. */
 static void coze_complete_uri(struct exchange_result *result, const char *given) {
         char *ret = result->verification_uri_complete;
         size_t size = sizeof(result->verification_uri_complete);

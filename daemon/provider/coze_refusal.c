@@ -1,8 +1,9 @@
 /*
- * What a refusal means is known from documents, SDKs and pasted answers that disagree on status and spelling
- * (coze-oauth.md sections 5 to 7). So the status decides only what is certain (rate limit, server fault), then
- * names and texts do, in tables, and only at the end the status again. A grant is given up for nothing but
- * a refusal in the provider's own words: never for a page of a gateway, never for a number of the resource API.
+ * What a refusal means is known from documents, SDKs and pasted answers that disagree on status
+ * and spelling (coze-oauth.md sections 5 to 7). So the status decides only what is certain (rate
+ * limit, server fault), then names and texts do, in tables, and only at the end the status again.
+ * A grant is given up for nothing but a refusal in the provider's own words: never for a page of
+ * a gateway, never for a number of the resource API.
  */
 #include <stdio.h>
 #include <string.h>

@@ -2,12 +2,14 @@
 /*
  * Dialect: how one kind of provider speaks OAuth
  *
- * A seam, and pure: bytes in, bytes out. The time and the random bytes it needs are arguments, so it can be
- * fuzzed and replayed. One file each: coze.c.
+ * A seam, and pure: bytes in, bytes out. The time and the random bytes it needs are arguments, so
+ * it can be fuzzed and replayed. One file each: coze.c.
  *
- * Units:     lifetimes are int64_t *_us from the moment the answer was received; a provider's `expires_in` ends here.
+ * Units:     lifetimes are int64_t *_us from the moment the answer was received; a provider's
+ *            `expires_in` ends here.
  * Threading: pure functions, any thread.
- * Sources:   coze-oauth.md sections 2.2, 4 to 8; RFC 6749 section 5; RFC 7523 section 2.1; RFC 8628 section 3.
+ * Sources:   coze-oauth.md sections 2.2, 4 to 8; RFC 6749 section 5; RFC 7523 section 2.1; RFC
+ *            8628 section 3.
  */
 
 #include <stdbool.h>
@@ -26,7 +28,7 @@
 
 enum exchange_kind {
         EXCHANGE_JWT_BEARER,         /* RFC 7523 */
-        EXCHANGE_AUTHORIZATION_CODE, /* RFC 6749 section 4.1.3, with RFC 7636 when there is a verifier */
+        EXCHANGE_AUTHORIZATION_CODE, /* RFC 6749 section 4.1.3; a verifier: RFC 7636 */
         EXCHANGE_REFRESH_TOKEN,      /* RFC 6749 section 6 */
         EXCHANGE_DEVICE_START,       /* RFC 8628 section 3.1 */
         EXCHANGE_DEVICE_POLL,        /* RFC 8628 section 3.4 */
@@ -48,17 +50,17 @@ struct exchange {
 
 enum refusal_kind {
         REFUSAL_NONE,
-        REFUSAL_TRANSPORT, /* nothing was answered; set by the broker, not by a dialect */
-        REFUSAL_TRANSIENT, /* 5xx, internal_error, an HTML error page of a gateway: try again later */
-        REFUSAL_RATE_LIMIT, /* 429: not before retry_after */
-        REFUSAL_CONFIGURATION, /* the operator must change something: key, region, app type, parameter */
-        REFUSAL_DEACTIVATED, /* the application is switched off for now; may heal by itself */
-        REFUSAL_GRANT, /* the grant (refresh token, code) is refused: a person must authorize again */
-        REFUSAL_NONSENSE, /* an answer that makes no sense: HTML at 200, no token, already expired ... */
-        REFUSAL_PENDING,   /* device: authorization_pending */
-        REFUSAL_SLOW_DOWN, /* device: slow_down */
-        REFUSAL_DENIED,    /* device: the person said no */
-        REFUSAL_EXPIRED,   /* device: the code ran out */
+        REFUSAL_TRANSPORT,     /* nothing was answered; set by the broker, not by a dialect */
+        REFUSAL_TRANSIENT,     /* 5xx, internal_error, a gateway's error page: try again later */
+        REFUSAL_RATE_LIMIT,    /* 429: not before retry_after */
+        REFUSAL_CONFIGURATION, /* the operator must change something: key, region, app type */
+        REFUSAL_DEACTIVATED,   /* the application is switched off for now; may heal by itself */
+        REFUSAL_GRANT,         /* refresh token or code refused: a person must authorize again */
+        REFUSAL_NONSENSE,      /* makes no sense: HTML at 200, no token, already expired ... */
+        REFUSAL_PENDING,       /* device: authorization_pending */
+        REFUSAL_SLOW_DOWN,     /* device: slow_down */
+        REFUSAL_DENIED,        /* device: the person said no */
+        REFUSAL_EXPIRED,       /* device: the code ran out */
         REFUSAL_KIND_MAX,
 };
 extern const char *const refusal_kind_names[REFUSAL_KIND_MAX];
@@ -70,18 +72,17 @@ struct refusal {
         char code[REFUSAL_CODE_MAX];
         char message[REFUSAL_MESSAGE_MAX];
         char logid[HTTP_LOGID_MAX];
-        char advice
-                [REFUSAL_MESSAGE_MAX]; /* what to do next, for the operator; "" if nothing is known */
-        int64_t retry_after_us;        /* -1: not given */
+        char advice[REFUSAL_MESSAGE_MAX]; /* what to do next; "" if nothing is known */
+        int64_t retry_after_us;           /* -1: not given */
 };
 
 struct exchange_result {
         struct refusal refusal; /* kind REFUSAL_NONE: the exchange succeeded */
         struct secret *access_token;
-        struct secret *refresh_token; /* NULL: the answer had none */
-        int64_t lifetime_us;          /* of the access token, from the moment of receipt; > 0 */
-        int64_t lifetime_requested_us; /* what was asked for, 0 if nothing was; for the warning when they differ */
-        bool maybe_done; /* set by sched/upstream: no clear answer, yet the provider may have acted on what was sent */
+        struct secret *refresh_token;  /* NULL: the answer had none */
+        int64_t lifetime_us;           /* of the access token, from the moment of receipt; > 0 */
+        int64_t lifetime_requested_us; /* jwt: asked for, or the default; else 0 */
+        bool maybe_done; /* set by sched/upstream: no clear answer, yet it may have been acted on */
         bool has_skew;
         int64_t skew_s; /* the provider's clock minus ours, from its Date header */
         /* EXCHANGE_DEVICE_START */
@@ -97,18 +98,19 @@ void exchange_result_done(struct exchange_result *result); /* wipes; safe on a z
 struct dialect {
         const char *name;
 
-        /* Makes the request. `provider_now` is our idea of the provider's clock (ours plus the learnt skew).
-         * 0; -ENOMEM; -EIO: signing failed. The caller owns *ret. */
+        /* Makes the request. `provider_now` is our idea of the provider's clock (ours plus the
+         * learnt skew). 0; -ENOMEM; -EIO: signing failed. The caller owns *ret. */
         int (*encode)(const struct exchange *x, wall_t provider_now,
                       const uint8_t random[DIALECT_RANDOM_SIZE], struct http_request **ret);
 
-        /* Understands the answer (outcome HTTP_ANSWERED). `sent` and `received` are our wall clock then.
-         * 0, with *ret filled (release with exchange_result_done); -ENOMEM. A refusal is a result, not an error. */
+        /* Understands the answer (outcome HTTP_ANSWERED). `sent` and `received` are our wall
+         * clock then. 0, with *ret filled (release with exchange_result_done); -ENOMEM. A
+         * refusal is a result, not an error. */
         int (*decode)(const struct exchange *x, const struct http_response *resp, wall_t sent,
                       wall_t received, struct exchange_result *ret);
 
-        /* The URL a person opens (RFC 6749 section 4.1.1); `challenge` is the S256 code challenge or NULL.
-         * `url` is wiped by the caller. 0, -ENOMEM. */
+        /* The URL a person opens (RFC 6749 section 4.1.1); `challenge` is the S256 code
+         * challenge or NULL. `url` is wiped by the caller. 0, -ENOMEM. */
         int (*authorize_url)(const struct conf_credential *credential, const char *state,
                              const char *challenge, char **ret_url);
 };

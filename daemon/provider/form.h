@@ -2,9 +2,9 @@
 /*
  * A JSON object written straight into a secret
  *
- * A JSON library leaves pieces of what it writes in memory that it has released. Requests carry codes and
- * refresh tokens, so they are put together here: members in the order in which they are added, no white
- * space, and nothing is left but the secret.
+ * A JSON library leaves pieces of what it writes in memory that it has released. Requests carry
+ * codes and refresh tokens, so they are put together here: members in the order in which they are
+ * added, no white space, and nothing is left but the secret.
  *
  * Threading: pure functions, any thread.
  * Sources:   RFC 8259.
@@ -18,7 +18,8 @@
 
 struct form;
 
-/* Room for `n` members whose names and values are together at most `len` bytes long. NULL: out of memory. */
+/* Room for `n` members whose names and values are together at most `len` bytes long. NULL: out
+ * of memory. */
 struct form *form_new(size_t n, size_t len);
 struct form *form_free(struct form *f);
 AUTO_DEFINE(struct form, form_free)

@@ -1,8 +1,9 @@
 /*
- * Coze documents account_permission and attribute_constraint; the other two parts are known from its SDK for Go.
- * Two things are not documented and are therefore never sent on a caller's word: an empty list and a missing
- * account_permission, either of which may well mean "everything". And attribute_constraint takes away where the
- * other parts give: a scope without it is wider than one with it.
+ * Coze documents account_permission and attribute_constraint; the other two parts are known from
+ * its SDK for Go. Two things are not documented and are therefore never sent on a caller's word:
+ * an empty list and a missing account_permission, either of which may well mean "everything". And
+ * attribute_constraint takes away where the other parts give: a scope without it is wider than
+ * one with it.
  */
 #include "provider/scope.h"
 
