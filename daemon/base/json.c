@@ -8,10 +8,38 @@
 #include "base/err.h"
 #include "base/text.h"
 
+static void json_overwrite(struct json_object *o) {
+        switch (json_object_get_type(o)) {
+        case json_type_string:
+                /* json-c hands out its own buffer; it is writable heap memory */
+                secret_wipe((void *) (uintptr_t) json_object_get_string(o),
+                            (size_t) json_object_get_string_len(o));
+                break;
+        case json_type_object: {
+                json_object_object_foreach(o, key, value) {
+                        (void) key;
+                        json_overwrite(value);
+                }
+                break;
+        }
+        case json_type_array:
+                for (size_t i = 0; i < json_object_array_length(o); i++)
+                        json_overwrite(json_object_array_get_idx(o, i));
+                break;
+        case json_type_null:
+        case json_type_boolean:
+        case json_type_double:
+        case json_type_int:
+                break;
+        }
+}
+
 static void json_tokenerp(json_tokener **t) {
         if (!*t)
                 return;
         secret_wipe((*t)->pb->buf, (size_t) (*t)->pb->size); /* where it puts strings together */
+        for (int i = 0; i <= (*t)->depth; i++)
+                json_overwrite((*t)->stack[i].current); /* what there is of a text cut short */
         json_tokener_free(*t);
 }
 
@@ -56,32 +84,6 @@ int json_parse(const char *text, size_t len, struct json_object **ret) {
                 }
         *ret = o;
         return 0;
-}
-
-static void json_overwrite(struct json_object *o) {
-        switch (json_object_get_type(o)) {
-        case json_type_string:
-                /* json-c hands out its own buffer; it is writable heap memory */
-                secret_wipe((void *) (uintptr_t) json_object_get_string(o),
-                            (size_t) json_object_get_string_len(o));
-                break;
-        case json_type_object: {
-                json_object_object_foreach(o, key, value) {
-                        (void) key;
-                        json_overwrite(value);
-                }
-                break;
-        }
-        case json_type_array:
-                for (size_t i = 0; i < json_object_array_length(o); i++)
-                        json_overwrite(json_object_array_get_idx(o, i));
-                break;
-        case json_type_null:
-        case json_type_boolean:
-        case json_type_double:
-        case json_type_int:
-                break;
-        }
 }
 
 struct json_object *json_wipe(struct json_object *o) {
