@@ -5,10 +5,16 @@
 
 #include "base/err.h"
 
+enum item_change {
+        ITEM_PUT,
+        ITEM_MARK,
+        ITEM_REMOVE
+};
+
 /* A row, or a change on its way to become one. */
 struct item {
         struct item *next;
-        bool is_removal;
+        enum item_change change;
         bool is_damaged;
         struct record record; /* all of it owned */
         store_done_fn *done;
@@ -44,6 +50,7 @@ static struct item *item_copy(const struct record *record) {
         item->record.kind = record->kind;
         item->record.obtained_at = record->obtained_at;
         item->record.expires_at = record->expires_at;
+        item->record.in_doubt = record->in_doubt;
         item->record.secret = must(
                 secret_new(secret_text(record->secret), secret_len(record->secret)));
         return item;
@@ -110,7 +117,15 @@ static int fake_store_remove(void *self, const char *credential, const char *sub
                              store_done_fn *done, void *user) {
         struct item *item = item_new(credential, subject);
 
-        item->is_removal = true;
+        item->change = ITEM_REMOVE;
+        return fake_store_give(self, item, done, user);
+}
+
+static int fake_store_mark(void *self, const char *credential, const char *subject,
+                           store_done_fn *done, void *user) {
+        struct item *item = item_new(credential, subject);
+
+        item->change = ITEM_MARK;
         return fake_store_give(self, item, done, user);
 }
 
@@ -135,27 +150,61 @@ static int fake_store_get(void *self, const char *credential, const char *subjec
         return 0;
 }
 
+static int fake_store_show(const struct item *item, store_row_fn *row, void *user) {
+        struct record metadata = item->record;
+
+        metadata.secret = NULL;
+        return row(user, &metadata);
+}
+
 static int fake_store_each(void *self, store_row_fn *row, void *user, struct why *why) {
         struct fake_store *f = self;
+        int r = 0;
 
         (void) why;
-        for (const struct item *item = f->rows; item; item = item->next) {
-                struct record metadata = item->record;
-                int r;
+        for (const struct item *item = f->rows; r == 0 && item; item = item->next)
+                r = fake_store_show(item, row, user);
+        return r;
+}
 
-                metadata.secret = NULL;
-                r = row(user, &metadata);
-                if (r != 0)
-                        return r;
+/* The row of this credential that comes next after `after`, or NULL. */
+static const struct item *fake_store_next(const struct fake_store *f, const char *credential,
+                                          const char *after) {
+        const struct item *next = NULL;
+
+        for (const struct item *item = f->rows; item; item = item->next)
+                if (strcmp(item->record.credential, credential) == 0 &&
+                    (!after || strcmp(item->record.subject, after) > 0) &&
+                    (!next || strcmp(item->record.subject, next->record.subject) < 0))
+                        next = item;
+        return next;
+}
+
+static int fake_store_page(void *self, const char *credential, const char *after, size_t limit,
+                           store_row_fn *row, void *user, struct why *why) {
+        const struct item *item;
+        int r = 0;
+
+        (void) why;
+        for (; r == 0 && limit > 0 && (item = fake_store_next(self, credential, after)); limit--) {
+                after = item->record.subject;
+                r = fake_store_show(item, row, user);
         }
-        return 0;
+        return r;
 }
 
 struct fake_store *fake_store_new(void) {
         struct fake_store *f = must(calloc(1, sizeof(*f)));
 
-        f->store = (struct store){ fake_store_put, fake_store_remove, fake_store_get,
-                                   fake_store_each, f };
+        f->store = (struct store){
+                .put = fake_store_put,
+                .remove = fake_store_remove,
+                .mark = fake_store_mark,
+                .get = fake_store_get,
+                .each = fake_store_each,
+                .page = fake_store_page,
+                .self = f,
+        };
         return f;
 }
 
@@ -195,23 +244,43 @@ void fake_store_fail(struct fake_store *f, size_t n, int r) {
         f->fail = r;
 }
 
+/* Takes over `item`. */
+static int fake_store_apply(struct fake_store *f, struct item *item) {
+        const char *credential = item->record.credential, *subject = item->record.subject;
+        int r = 0;
+
+        if (item->change == ITEM_PUT) {
+                fake_store_link(f, item);
+                return 0;
+        }
+        if (item->change == ITEM_REMOVE) {
+                fake_store_drop(f, credential, subject);
+        } else {
+                struct item *row = *item_find(&f->rows, credential, subject);
+
+                if (row)
+                        row->record.in_doubt = true;
+                else
+                        r = -ENOENT;
+        }
+        (void) item_free(item);
+        return r;
+}
+
 static void fake_store_complete_one(struct fake_store *f) {
         struct item *item = f->waiting;
         store_done_fn *done = item->done;
         void *user = item->user;
-        int r = 0;
+        int r;
 
         f->waiting = item->next;
         if (f->n_fail > 0) {
                 f->n_fail--;
                 r = f->fail;
-        }
-        if (r == 0 && item->is_removal)
-                fake_store_drop(f, item->record.credential, item->record.subject);
-        if (r == 0 && !item->is_removal)
-                fake_store_link(f, item);
-        else
                 (void) item_free(item);
+        } else {
+                r = fake_store_apply(f, item);
+        }
         if (done)
                 done(user, r);
 }

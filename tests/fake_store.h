@@ -3,8 +3,8 @@
  * A store in memory, for scenarios
  *
  * Nothing becomes durable by itself: changes wait until the test completes them, in the order in
- * which they were given, with the result the test wants. get() and each() see what is durable, as
- * with the real one.
+ * which they were given, with the result the test wants. get(), each() and page() see what is
+ * durable, as with the real one.
  *
  * Threading: one thread.
  */
@@ -30,7 +30,7 @@ void fake_store_set(struct fake_store *f, const struct record *record);
  * heals it. */
 void fake_store_damage(struct fake_store *f, const char *credential, const char *subject);
 
-/* The next put() or remove() itself answers `r`. */
+/* The next put(), mark() or remove() itself answers `r`. */
 void fake_store_refuse_next(struct fake_store *f, int r);
 
 /* The next `n` changes to complete end with `r` and are not applied. */

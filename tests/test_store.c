@@ -269,16 +269,17 @@ static const struct {
         enum record_kind kind;
         const char *secret;
         int64_t obtained_at, expires_at;
+        bool in_doubt;
 } rows[] = {
-        { "bot", "", RECORD_STATIC_TOKEN, "pat_plain", 1, 2 },
-        { "site", "", RECORD_GRANT, "LBEP-refresh", 1700000000, 1702592000 },
-        { "site", "user-1", RECORD_GRANT, "LBEP-other", 1700000000, INT64_MAX },
-        { "site", "USER-1", RECORD_GRANT, "LBEP-case", -1, 0 }, /* names differ by case */
-        { "site", "user-1 ", RECORD_GRANT, "LBEP-blank", 0, 0 },
-        { "site", "\xe6\x89\xa3\xe5\xad\x90", RECORD_GRANT, "LBEP-\xe5\xad\x90", 5, 6 },
-        { "site", "'; DROP TABLE record; --", RECORD_GRANT, "LBEP-quote", 7, 8 },
-        { "site", long_subject, RECORD_GRANT, "", INT64_MIN, INT64_MAX },
-        { "sit", "e", RECORD_GRANT, "a", 1, 1 },
+        { "bot", "", RECORD_STATIC_TOKEN, "pat_plain", 1, 2, false },
+        { "site", "", RECORD_GRANT, "LBEP-refresh", 1700000000, 1702592000, false },
+        { "site", "user-1", RECORD_GRANT, "LBEP-other", 1700000000, INT64_MAX, true },
+        { "site", "USER-1", RECORD_GRANT, "LBEP-case", -1, 0, false }, /* names differ by case */
+        { "site", "user-1 ", RECORD_GRANT, "LBEP-blank", 0, 0, false },
+        { "site", "\xe6\x89\xa3\xe5\xad\x90", RECORD_GRANT, "LBEP-\xe5\xad\x90", 5, 6, false },
+        { "site", "'; DROP TABLE record; --", RECORD_GRANT, "LBEP-quote", 7, 8, false },
+        { "site", long_subject, RECORD_GRANT, "", INT64_MIN, INT64_MAX, true },
+        { "sit", "e", RECORD_GRANT, "a", 1, 1, false },
 };
 
 static int match_row(void *user, const struct record *metadata) {
@@ -292,6 +293,7 @@ static int match_row(void *user, const struct record *metadata) {
                 ck_assert_uint_eq(metadata->kind, rows[i].kind);
                 ck_assert_int_eq(metadata->obtained_at.s, rows[i].obtained_at);
                 ck_assert_int_eq(metadata->expires_at.s, rows[i].expires_at);
+                ck_assert_int_eq(metadata->in_doubt, rows[i].in_doubt);
                 ck_assert_uint_eq(*seen & 1U << i, 0);
                 *seen |= 1U << i;
                 return 0;
@@ -313,6 +315,7 @@ START_TEST(rows_survive)
                         secret_new(rows[i].secret, strlen(rows[i].secret)),
                         { rows[i].obtained_at },
                         { rows[i].expires_at },
+                        rows[i].in_doubt,
                 };
                 ck_assert_int_eq(store->put(store->self, &record, NULL, NULL), 0);
                 record.secret = secret_unref(record.secret);
@@ -329,6 +332,7 @@ START_TEST(rows_survive)
                         ck_assert_str_eq(secret_text(record.secret), rows[i].secret);
                         ck_assert_int_eq(record.obtained_at.s, rows[i].obtained_at);
                         ck_assert_int_eq(record.expires_at.s, rows[i].expires_at);
+                        ck_assert_int_eq(record.in_doubt, rows[i].in_doubt);
                         record.secret = secret_unref(record.secret);
                 }
                 expect_no_row("site", "user-2");

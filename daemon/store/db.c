@@ -38,6 +38,8 @@ static const char *const migrations[] = {
         "        sealed BLOB NOT NULL,"
         "        PRIMARY KEY (credential, subject)"
         ");",
+
+        "ALTER TABLE record ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0;",
 };
 
 #define DB_VERSION ((int) N_ELEMENTS(migrations))

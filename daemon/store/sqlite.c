@@ -19,7 +19,7 @@ struct store_sqlite {
         struct seal *seal;
         struct writer *writer;
         sqlite3 *reader;
-        sqlite3_stmt *get, *each;
+        sqlite3_stmt *get, *each, *page;
 };
 
 static int store_sqlite_give(struct store_sqlite *s, struct change *c, store_done_fn *done,
@@ -44,20 +44,32 @@ static int store_sqlite_put(void *self, const struct record *record, store_done_
         c->kind = record->kind;
         c->obtained_at = record->obtained_at;
         c->expires_at = record->expires_at;
+        c->in_doubt = record->in_doubt;
         r = seal_close(s->seal, record, c->sealed);
         if (r < 0)
                 return PASS(r);
         return store_sqlite_give(s, TAKE(c), done, user);
 }
 
-static int store_sqlite_remove(void *self, const char *credential, const char *subject,
-                               store_done_fn *done, void *user) {
+static int store_sqlite_give_named(struct store_sqlite *s, enum change_kind change,
+                                   const char *credential, const char *subject, store_done_fn *done,
+                                   void *user) {
         struct change *c = change_new(credential, subject, 0);
 
         if (!c)
                 return RAISE(-ENOMEM);
-        c->is_removal = true;
-        return store_sqlite_give(self, c, done, user);
+        c->change = change;
+        return store_sqlite_give(s, c, done, user);
+}
+
+static int store_sqlite_mark(void *self, const char *credential, const char *subject,
+                             store_done_fn *done, void *user) {
+        return store_sqlite_give_named(self, CHANGE_MARK, credential, subject, done, user);
+}
+
+static int store_sqlite_remove(void *self, const char *credential, const char *subject,
+                               store_done_fn *done, void *user) {
+        return store_sqlite_give_named(self, CHANGE_REMOVE, credential, subject, done, user);
 }
 
 /* Before the cast and before the seal, which binds one byte of it. */
@@ -92,6 +104,7 @@ static int store_sqlite_read_row(struct store_sqlite *s, const char *credential,
                 return PASS(r);
         row.obtained_at.s = sqlite3_column_int64(s->get, 1);
         row.expires_at.s = sqlite3_column_int64(s->get, 2);
+        row.in_doubt = sqlite3_column_int(s->get, 4) != 0;
         r = seal_open(s->seal, &row, sqlite3_column_blob(s->get, 3),
                       (size_t) sqlite3_column_bytes(s->get, 3), why, &row.secret);
         if (r < 0)
@@ -110,32 +123,54 @@ static int store_sqlite_get(void *self, const char *credential, const char *subj
         return r;
 }
 
-static int store_sqlite_show_row(struct store_sqlite *s, store_row_fn *row, void *user,
-                                 struct why *why) {
+/* The columns that each() and page() select. */
+#define STORE_METADATA "credential, subject, kind, obtained_at, expires_at, in_doubt"
+
+static int store_sqlite_show_row(struct store_sqlite *s, sqlite3_stmt *stmt, store_row_fn *row,
+                                 void *user, struct why *why) {
         struct record metadata = {
-                .credential = (const char *) sqlite3_column_text(s->each, 0),
-                .subject = (const char *) sqlite3_column_text(s->each, 1),
-                .obtained_at = { sqlite3_column_int64(s->each, 3) },
-                .expires_at = { sqlite3_column_int64(s->each, 4) },
+                .credential = (const char *) sqlite3_column_text(stmt, 0),
+                .subject = (const char *) sqlite3_column_text(stmt, 1),
+                .obtained_at = { sqlite3_column_int64(stmt, 3) },
+                .expires_at = { sqlite3_column_int64(stmt, 4) },
+                .in_doubt = sqlite3_column_int(stmt, 5) != 0,
         };
         int r;
 
         if (!metadata.credential || !metadata.subject)
                 return why_set(why, RAISE(-ENOMEM), "out of memory");
-        r = store_sqlite_read_kind(s, s->each, 2, metadata.credential, why, &metadata.kind);
+        r = store_sqlite_read_kind(s, stmt, 2, metadata.credential, why, &metadata.kind);
         return r < 0 ? PASS(r) : row(user, &metadata);
+}
+
+static int store_sqlite_show_rows(struct store_sqlite *s, sqlite3_stmt *stmt, store_row_fn *row,
+                                  void *user, struct why *why) {
+        int r = 0, rc = SQLITE_ROW;
+
+        while (r == 0 && (rc = sqlite3_step(stmt)) == SQLITE_ROW)
+                r = store_sqlite_show_row(s, stmt, row, user, why);
+        if (r == 0 && rc != SQLITE_DONE)
+                r = db_explain(s->reader, db_errno(s->reader, rc), why);
+        (void) sqlite3_reset(stmt);
+        (void) sqlite3_clear_bindings(stmt);
+        return r;
 }
 
 static int store_sqlite_each(void *self, store_row_fn *row, void *user, struct why *why) {
         struct store_sqlite *s = self;
-        int r = 0, rc = SQLITE_ROW;
 
-        while (r == 0 && (rc = sqlite3_step(s->each)) == SQLITE_ROW)
-                r = store_sqlite_show_row(s, row, user, why);
-        if (r == 0 && rc != SQLITE_DONE)
-                r = db_explain(s->reader, db_errno(s->reader, rc), why);
-        (void) sqlite3_reset(s->each);
-        return r;
+        return store_sqlite_show_rows(s, s->each, row, user, why);
+}
+
+static int store_sqlite_page(void *self, const char *credential, const char *after, size_t limit,
+                             store_row_fn *row, void *user, struct why *why) {
+        struct store_sqlite *s = self;
+
+        (void) sqlite3_bind_text(s->page, 1, credential, -1, SQLITE_STATIC);
+        (void) sqlite3_bind_text(s->page, 2, after ? after : "", -1, SQLITE_STATIC);
+        (void) sqlite3_bind_int(s->page, 3, !after);
+        (void) sqlite3_bind_int64(s->page, 4, limit < INT64_MAX ? (int64_t) limit : INT64_MAX);
+        return store_sqlite_show_rows(s, s->page, row, user, why);
 }
 
 /* The two values that bind a database to its key. */
@@ -271,14 +306,17 @@ static int store_sqlite_open_reader(struct store_sqlite *s, const char *path, st
         if (r < 0)
                 return PASS(r);
         r = db_prepare(s->reader,
-                       "SELECT kind, obtained_at, expires_at, sealed FROM record "
+                       "SELECT kind, obtained_at, expires_at, sealed, in_doubt FROM record "
                        "WHERE credential = ?1 AND subject = ?2",
                        &s->get);
         if (r == 0)
-                r = db_prepare(
-                        s->reader,
-                        "SELECT credential, subject, kind, obtained_at, expires_at FROM record",
-                        &s->each);
+                r = db_prepare(s->reader, "SELECT " STORE_METADATA " FROM record", &s->each);
+        if (r == 0)
+                r = db_prepare(s->reader,
+                               "SELECT " STORE_METADATA " FROM record "
+                               "WHERE credential = ?1 AND subject >= ?2 AND (subject > ?2 OR ?3) "
+                               "ORDER BY subject LIMIT ?4",
+                               &s->page);
         return r < 0 ? db_explain(s->reader, r, why) : 0;
 }
 
@@ -288,6 +326,7 @@ static struct store_sqlite *store_sqlite_free(struct store_sqlite *s) {
         writer_stop(s->writer); /* its last callbacks may still read */
         s->get = db_finalize(s->get);
         s->each = db_finalize(s->each);
+        s->page = db_finalize(s->page);
         s->reader = db_close(s->reader);
         s->writer = writer_free(s->writer); /* the last connection to go folds in the log */
         s->seal = seal_free(s->seal);
@@ -310,8 +349,15 @@ int store_sqlite_open(const char *state_dir, const char *key_file, sd_event *eve
                 return why_set(why, RAISE(-ENOMEM), "out of memory");
         }
         s->lock_fd = -1;
-        s->store = (struct store){ store_sqlite_put, store_sqlite_remove, store_sqlite_get,
-                                   store_sqlite_each, s };
+        s->store = (struct store){
+                .put = store_sqlite_put,
+                .remove = store_sqlite_remove,
+                .mark = store_sqlite_mark,
+                .get = store_sqlite_get,
+                .each = store_sqlite_each,
+                .page = store_sqlite_page,
+                .self = s,
+        };
         r = statedir_claim(state_dir, why, &s->lock_fd);
         if (r < 0)
                 return PASS(r);

@@ -7,7 +7,7 @@
  * static token an operator has set.
  *
  * Writing is asynchronous, so that no disk ever holds up the loop and many changes share one
- * commit: put() and remove() return at once; done() says, from the loop, that the change is durable
+ * commit: put(), mark() and remove() return at once; done() says, from the loop, that the change is durable
  * (or why it is not). Changes are applied, and their done() is called, in the order in which they
  * were given. Reading sees what is durable, and may see it a moment before done() says so.
  *
@@ -40,6 +40,7 @@ struct record {
         struct secret *secret; /* borrowed on put(); on get() the caller owns it; NULL in each() */
         wall_t obtained_at;    /* by our clock */
         wall_t expires_at;     /* of the secret, by our clock */
+        bool in_doubt; /* a refresh may have been sent whose answer we do not have; not sealed */
 };
 
 /* `r` is 0 or a negative errno. */
@@ -59,6 +60,12 @@ struct store {
         int (*remove)(void *self, const char *credential, const char *subject, store_done_fn *done,
                       void *user);
 
+        /* Sets in_doubt of a row that exists, and leaves the rest of it alone: the intent that is
+         * written before a refresh token is spent. Queued and durable as with put(); -ENOENT from
+         * done(): there is no such row. 0; -ENOMEM, -ESHUTDOWN: done() will not be called. */
+        int (*mark)(void *self, const char *credential, const char *subject, store_done_fn *done,
+                    void *user);
+
         /* 0, with *ret filled: credential and subject are the caller's own pointers, `secret` is
          * the caller's.
          * STORE_E_ABSENT; -EBADMSG with a sentence. Less than a millisecond: for the call that
@@ -70,6 +77,13 @@ struct store {
          * out what there is (100,000 rows in about a tenth of a second). row() may not start
          * another walk. 0, what row() returned, or a negative errno with a sentence. */
         int (*each)(void *self, store_row_fn *row, void *user, struct why *why);
+
+        /* Shows the metadata of the first `limit` rows of one credential whose subject comes after
+         * `after`, in the order of strcmp(); NULL: from the start, where the empty subject stands.
+         * Finds its place by the index, so each page costs the same. row() may not ask for another
+         * page. 0, what row() returned, or a negative errno with a sentence. */
+        int (*page)(void *self, const char *credential, const char *after, size_t limit,
+                    store_row_fn *row, void *user, struct why *why);
 
         void *self;
 };

@@ -26,7 +26,7 @@
 struct writer {
         /* owned by the thread while it runs */
         sqlite3 *db;
-        sqlite3_stmt *begin, *commit, *rollback, *put, *remove;
+        sqlite3_stmt *begin, *commit, *rollback, *put, *mark, *remove;
         int log_pages;
 
         /* guarded by mtx */
@@ -74,28 +74,50 @@ static int writer_apply_put(struct writer *w, const struct change *c) {
         (void) sqlite3_bind_int64(w->put, 4, c->obtained_at.s);
         (void) sqlite3_bind_int64(w->put, 5, c->expires_at.s);
         (void) sqlite3_bind_blob64(w->put, 6, c->sealed, c->sealed_len, SQLITE_STATIC);
+        (void) sqlite3_bind_int(w->put, 7, c->in_doubt);
         r = db_run(w->put);
         (void) sqlite3_clear_bindings(w->put); /* they point into a change that is freed soon */
         return r;
 }
 
-static int writer_apply_remove(struct writer *w, const struct change *c) {
+static int writer_apply_named(sqlite3_stmt *stmt, const struct change *c) {
         int r;
 
-        (void) sqlite3_bind_text(w->remove, 1, c->credential, -1, SQLITE_STATIC);
-        (void) sqlite3_bind_text(w->remove, 2, c->subject, -1, SQLITE_STATIC);
-        r = db_run(w->remove);
-        (void) sqlite3_clear_bindings(w->remove);
+        (void) sqlite3_bind_text(stmt, 1, c->credential, -1, SQLITE_STATIC);
+        (void) sqlite3_bind_text(stmt, 2, c->subject, -1, SQLITE_STATIC);
+        r = db_run(stmt);
+        (void) sqlite3_clear_bindings(stmt);
         return r;
 }
 
+/* A row that is not there is no failure of the transaction. */
+static int writer_apply_mark(struct writer *w, struct change *c) {
+        int r = writer_apply_named(w->mark, c);
+
+        if (r == 0)
+                c->r = sqlite3_changes(w->db) > 0 ? 0 : -ENOENT;
+        return r;
+}
+
+static int writer_apply(struct writer *w, struct change *c) {
+        switch (c->change) {
+        case CHANGE_PUT:
+                return writer_apply_put(w, c);
+        case CHANGE_MARK:
+                return writer_apply_mark(w, c);
+        case CHANGE_REMOVE:
+                break;
+        }
+        return writer_apply_named(w->remove, c);
+}
+
 /* One transaction of the changes from `first` up to, not including, `end`. */
-static int writer_commit(struct writer *w, const struct change *first, const struct change *end) {
+static int writer_commit(struct writer *w, struct change *first, const struct change *end) {
         int r;
 
         r = db_run(w->begin);
-        for (const struct change *c = first; r == 0 && c != end; c = c->next)
-                r = c->is_removal ? writer_apply_remove(w, c) : writer_apply_put(w, c);
+        for (struct change *c = first; r == 0 && c != end; c = c->next)
+                r = writer_apply(w, c);
         if (r == 0)
                 r = db_run(w->commit);
         if (r == 0) {
@@ -110,8 +132,12 @@ static int writer_commit(struct writer *w, const struct change *first, const str
 static void writer_write(struct writer *w, struct change *batch) {
         if (writer_commit(w, batch, NULL) == 0)
                 return;
-        for (struct change *c = batch; c; c = c->next)
-                c->r = writer_commit(w, c, c->next);
+        for (struct change *c = batch; c; c = c->next) {
+                int r = writer_commit(w, c, c->next);
+
+                if (r < 0)
+                        c->r = r;
+        }
 }
 
 static int writer_note_log(void *user, sqlite3 *db, const char *name, int pages) {
@@ -189,12 +215,14 @@ static int writer_prepare(struct writer *w) {
                 { &w->begin, "BEGIN IMMEDIATE" },
                 { &w->commit, "COMMIT" },
                 { &w->rollback, "ROLLBACK" },
-                { &w->put,
-                  "INSERT INTO record (credential, subject, kind, obtained_at, expires_at, sealed) "
-                  "VALUES (?1, ?2, ?3, ?4, ?5, ?6) "
-                  "ON CONFLICT (credential, subject) DO UPDATE SET kind = excluded.kind, "
-                  "obtained_at = excluded.obtained_at, expires_at = excluded.expires_at, "
-                  "sealed = excluded.sealed" },
+                { &w->put, "INSERT INTO record "
+                           "(credential, subject, kind, obtained_at, expires_at, sealed, in_doubt) "
+                           "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) "
+                           "ON CONFLICT (credential, subject) DO UPDATE SET kind = excluded.kind, "
+                           "obtained_at = excluded.obtained_at, expires_at = excluded.expires_at, "
+                           "sealed = excluded.sealed, in_doubt = excluded.in_doubt" },
+                { &w->mark,
+                  "UPDATE record SET in_doubt = 1 WHERE credential = ?1 AND subject = ?2" },
                 { &w->remove, "DELETE FROM record WHERE credential = ?1 AND subject = ?2" },
         };
         int r = 0;
@@ -274,6 +302,7 @@ struct writer *writer_free(struct writer *w) {
         w->commit = db_finalize(w->commit);
         w->rollback = db_finalize(w->rollback);
         w->put = db_finalize(w->put);
+        w->mark = db_finalize(w->mark);
         w->remove = db_finalize(w->remove);
         w->db = db_close(w->db);
         (void) pthread_cond_destroy(&w->given);

@@ -22,12 +22,19 @@
 
 struct writer;
 
+enum change_kind {
+        CHANGE_PUT,
+        CHANGE_MARK, /* of credential and subject alone, as is CHANGE_REMOVE */
+        CHANGE_REMOVE,
+};
+
 struct change {
         struct message finished; /* first; its result, on the way to the loop */
         struct change *next;     /* while it waits */
         struct writer *writer;
-        bool is_removal; /* then kind, times and `sealed` mean nothing */
+        enum change_kind change;
         enum record_kind kind;
+        bool in_doubt;
         wall_t obtained_at;
         wall_t expires_at;
         const char *credential; /* copies, behind this struct, as is `sealed` */
