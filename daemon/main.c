@@ -13,6 +13,7 @@
 #include "api/server.h"
 #include "base/auto.h"
 #include "base/err.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "broker/broker.h"
 #include "conf/conf.h"
@@ -39,7 +40,7 @@ struct daemon {
         struct broker *broker;
         struct server *server;
         int *fds;
-        bool stopping;
+        bool stopping, quiet, server_stopped;
         struct message stopped;
 };
 
@@ -201,11 +202,24 @@ static int on_inbox(sd_event_source *source, int fd, uint32_t revents, void *use
         return 0;
 }
 
-static void on_stopped(struct message *m) {
-        struct daemon *d = (struct daemon *) (void *) ((char *) m -
-                                                       offsetof(struct daemon, stopped));
+/* The end comes when the last answer is out and no refresh token is on its way. */
+static void end_when_all_is_done(struct daemon *d) {
+        if (d->server_stopped && d->quiet)
+                (void) sd_event_exit(d->event, 0); /* fails only for an event loop that has ended */
+}
 
-        (void) sd_event_exit(d->event, 0); /* fails only for an event loop that has ended */
+static void on_stopped(struct message *m) {
+        struct daemon *d = list_entry(m, struct daemon, stopped);
+
+        d->server_stopped = true;
+        end_when_all_is_done(d);
+}
+
+static void on_quiet(void *user) {
+        struct daemon *d = user;
+
+        d->quiet = true;
+        end_when_all_is_done(d);
 }
 
 static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo *si,
@@ -219,7 +233,7 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
         log_info("event=stopping signal=%u", si->ssi_signo);
         (void) sd_notify(
                 0, "STOPPING=1\nSTATUS=Answering the last callers"); /* nobody may be listening */
-        broker_stop(d->broker);
+        broker_stop(d->broker, on_quiet, d);
         d->stopped.run = on_stopped;
         server_stop(d->server, &d->stopped);
         return 0;
@@ -309,8 +323,15 @@ static int open_parts(struct daemon *d, struct why *why) {
 }
 
 static int start(struct daemon *d, struct why *why) {
-        const struct broker_parts broker = { d->conf,   d->transport, &clock_system, &random_system,
-                                             d->timers, d->store,     d->cache };
+        const struct broker_parts broker = {
+                .conf = d->conf,
+                .transport = d->transport,
+                .clock = &clock_system,
+                .random = &random_system,
+                .timers = d->timers,
+                .store = d->store,
+                .cache = d->cache,
+        };
         struct server_parts server = { d->conf, NULL, d->cache, &clock_system, d->inbox, d->fds };
         int r;
 
@@ -333,7 +354,7 @@ static void close_parts(struct daemon *d) {
                 store_sqlite_close(
                         d->store); /* what was to be written is, and the broker hears of it */
         if (d->broker && !d->stopping)
-                broker_stop(d->broker);
+                broker_stop(d->broker, NULL, NULL);
         broker_free(d->broker);
         cache_free(d->cache);
         if (d->transport)

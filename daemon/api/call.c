@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/redirect.h"
 #include "api/server.h"
 #include "base/err.h"
 #include "client/protocol.h"
@@ -30,6 +31,9 @@ struct call *call_free(struct call *call) {
         secret_unref(call->body);
         secret_unref(call->token);
         variant_done(&call->variant);
+        if (call->redirect)
+                redirect_wipe(call->redirect);
+        free(call->redirect);
         free(call);
         return NULL;
 }

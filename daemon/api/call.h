@@ -18,8 +18,7 @@
 #include "broker/ask.h"
 #include "broker/broker.h"
 
-struct call;
-struct route;
+struct redirect;
 struct server;
 
 enum call_progress {
@@ -48,6 +47,10 @@ struct call {
         struct ask ask;
         struct secret *token; /* to be set */
         wall_t expires_at;
+        size_t limit;                   /* of a page */
+        char id[AUTHORIZATION_ID_SIZE]; /* of an authorization */
+        struct authorization_watch watch;
+        struct redirect *redirect; /* what the browser came back with; owned, or NULL */
 };
 
 struct call *call_new(struct server *server, struct MHD_Connection *connection,

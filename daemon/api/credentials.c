@@ -50,6 +50,9 @@ static struct json_object *credentials_object(const struct broker *b,
                 r |= json_object_object_add(o, "expires_at", json_object_new_int64(v.expires_at.s));
         if (v.has_renews_at)
                 r |= json_object_object_add(o, "renews_at", json_object_new_int64(v.renews_at.s));
+        if (v.has_grant_expires_at)
+                r |= json_object_object_add(o, "grant_expires_at",
+                                            json_object_new_int64(v.grant_expires_at.s));
         if (v.last_error)
                 r |= credentials_add_error(o, &v);
         if (v.has_warning)

@@ -16,6 +16,13 @@ struct reply token_post(struct call *call);
 struct reply credentials_list(struct call *call); /* credentials.c */
 struct reply credentials_get(struct call *call);
 struct reply credentials_put_secret(struct call *call);
+struct reply grants_delete(struct call *call); /* grants.c */
+struct reply grants_subjects(struct call *call);
+struct reply authorizations_post(struct call *call); /* authorizations.c */
+struct reply authorizations_list(struct call *call);
+struct reply authorizations_get(struct call *call);
+struct reply authorizations_delete(struct call *call);
+struct reply authorizations_callback(struct call *call);
 struct reply health_live(struct call *call); /* health.c */
 struct reply health_ready(struct call *call);
 
@@ -27,6 +34,16 @@ bool token_get_fast(struct server *s, struct MHD_Connection *connection,
  * caller wipes; else -EINVAL and the reply to send. */
 int handler_parse_body(struct call *call, const char *const allowed[], struct reply *ret_reply,
                        struct json_object **ret);
+
+struct parameter {
+        const char *key;
+        const char *value; /* NULL: not given; borrowed from the request */
+        size_t len;
+};
+
+/* Fills in the values of the query; -EINVAL and the reply to send if there is another parameter, or one twice. */
+int handler_read_query(struct call *call, struct parameter *parameters, size_t n,
+                       struct reply *ret_reply);
 
 /* -EINVAL and the reply to send if the request has any query parameter. */
 int handler_refuse_query(struct call *call, struct reply *ret_reply);

@@ -43,6 +43,18 @@ struct reply reply_json(unsigned status, struct json_object *o) {
         return reply;
 }
 
+struct reply reply_empty(unsigned status) {
+        struct MHD_Response *response = MHD_create_response_from_buffer(0, (void *) (uintptr_t) "",
+                                                                        MHD_RESPMEM_PERSISTENT);
+
+        if (response && MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL,
+                                                "no-store") != MHD_YES) {
+                MHD_destroy_response(response);
+                response = NULL;
+        }
+        return (struct reply){ status, response };
+}
+
 static struct json_object *reply_error_object(const char *error, const char *description) {
         struct json_object *o = json_object_new_object();
 

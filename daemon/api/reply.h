@@ -25,6 +25,8 @@ struct MHD_Response *reply_response(struct secret *body, const char *content_typ
 /* Takes over `o`. */
 struct reply reply_json(unsigned status, struct json_object *o);
 
+struct reply reply_empty(unsigned status);
+
 struct reply reply_error(unsigned status, const char *error, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 

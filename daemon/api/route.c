@@ -20,7 +20,7 @@ enum right {
 
 static const struct route {
         const char *method;
-        const char *path; /* "*" stands for a credential's name */
+        const char *path; /* "*" stands for a credential's name, "#" for an authorization's id */
         enum right right;
         bool has_body;
         struct reply (*handle)(struct call *call);
@@ -30,13 +30,20 @@ static const struct route {
         { "GET", "/v1/credentials", RIGHT_NONE, false, credentials_list },
         { "GET", "/v1/credentials/*", RIGHT_USE, false, credentials_get },
         { "PUT", "/v1/credentials/*/secret", RIGHT_ADMIN, true, credentials_put_secret },
+        { "DELETE", "/v1/credentials/*/grant", RIGHT_USE, false, grants_delete },
+        { "GET", "/v1/credentials/*/subjects", RIGHT_ADMIN, false, grants_subjects },
+        { "POST", "/v1/credentials/*/authorizations", RIGHT_USE, true, authorizations_post },
+        { "GET", "/v1/authorizations", RIGHT_NONE, false, authorizations_list },
+        { "GET", "/v1/authorizations/#", RIGHT_NONE, false, authorizations_get },
+        { "DELETE", "/v1/authorizations/#", RIGHT_NONE, false, authorizations_delete },
+        { "POST", "/v1/callback", RIGHT_NONE, true, authorizations_callback },
         { "GET", "/healthz", RIGHT_NONE, false, health_live },
         { "GET", "/readyz", RIGHT_NONE, false, health_ready },
 };
 
-/* Does the path fit? Writes the part that "*" stands for, if there is one; a part too long to be a name fits nothing. */
+/* Does the path fit? Writes the part that "*" or "#" stands for, if there is one; a part too long to be a name fits nothing. */
 static bool route_fits(const char *pattern, const char *path, char name[PROTOCOL_NAME_MAX + 1]) {
-        const char *star = strchr(pattern, '*');
+        const char *star = strpbrk(pattern, "*#");
         size_t before = star ? (size_t) (star - pattern) : strlen(pattern);
         size_t len;
 
@@ -107,7 +114,11 @@ static int route_check_right(const struct route *route, struct call *call, const
                              struct reply *ret_problem) {
         const struct conf *conf = server_parts(call->server)->conf;
 
-        if (*name) {
+        if (strchr(route->path, '#')) {
+                if (strlen(name) >= sizeof(call->id))
+                        name = ""; /* no id is that long */
+                strcpy(call->id, name);
+        } else if (*name) {
                 call->credential = caller_find_credential(call->caller, conf, name);
                 if (!call->credential) {
                         *ret_problem = reply_error(
@@ -168,12 +179,50 @@ bool route_fast(struct server *s, struct MHD_Connection *connection, const struc
 
 /* --- what handlers share --- */
 
-int handler_refuse_query(struct call *call, struct reply *ret_reply) {
-        if (MHD_get_connection_values(call->connection, MHD_GET_ARGUMENT_KIND, NULL, NULL) == 0)
+struct handler_query {
+        struct parameter *parameters;
+        size_t n;
+        const char *problem;
+        char key[64];
+};
+
+static enum MHD_Result handler_iterate(void *cls, enum MHD_ValueKind kind, const char *key,
+                                       size_t key_len, const char *value, size_t len) {
+        struct handler_query *q = cls;
+
+        (void) kind;
+        for (size_t i = 0; i < q->n; i++) {
+                struct parameter *p = &q->parameters[i];
+
+                if (strlen(p->key) != key_len || memcmp(p->key, key, key_len) != 0)
+                        continue;
+                if (p->value || !value)
+                        q->problem = p->value ? "is given twice" : "has no value";
+                why_clean(key, key_len, q->key, sizeof(q->key));
+                p->value = value;
+                p->len = len;
+                return q->problem ? MHD_NO : MHD_YES;
+        }
+        q->problem = "is not known here";
+        why_clean(key ? key : "", key ? key_len : 0, q->key, sizeof(q->key));
+        return MHD_NO;
+}
+
+int handler_read_query(struct call *call, struct parameter *parameters, size_t n,
+                       struct reply *ret_reply) {
+        struct handler_query q = { .parameters = parameters, .n = n };
+
+        (void) MHD_get_connection_values_n(call->connection, MHD_GET_ARGUMENT_KIND, handler_iterate,
+                                           &q);
+        if (!q.problem)
                 return 0;
         *ret_reply = reply_error(MHD_HTTP_BAD_REQUEST, PROTOCOL_INVALID_REQUEST,
-                                 "this call takes no query parameters");
+                                 "query parameter %s %s", q.key, q.problem);
         return -EINVAL;
+}
+
+int handler_refuse_query(struct call *call, struct reply *ret_reply) {
+        return handler_read_query(call, NULL, 0, ret_reply);
 }
 
 static bool handler_allows(const char *const allowed[], const char *key) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/handlers.h"
+#include "api/parameter.h"
 #include "api/rendering.h"
 #include "api/server.h"
 #include "base/err.h"
@@ -32,36 +33,16 @@ struct token_query {         /* all borrowed from the request */
 };
 
 static const char *token_set_subject(struct token_query *q, const char *value, size_t len) {
-        if (len > PROTOCOL_SUBJECT_MAX)
-                return "must be at most 256 bytes";
-        if (!text_is_printable_utf8(value, len))
-                return "must be UTF-8 without control characters";
         q->subject = value;
-        return NULL;
-}
-
-static const char *token_set_seconds(const char *value, size_t len, int64_t max_s,
-                                     int64_t *ret_us) {
-        int64_t s;
-
-        if (len != strlen(value) || text_parse_int64(value, &s) < 0 || s < 0)
-                return "must be a whole number of seconds, 0 or more";
-        if (s > max_s)
-                return "is too large";
-        *ret_us = s * US_PER_S;
-        return NULL;
+        return parameter_check_subject(value, len);
 }
 
 static const char *token_set_min_ttl(struct token_query *q, const char *value, size_t len) {
-        return token_set_seconds(value, len, INT64_MAX / US_PER_S, &q->min_ttl_us);
+        return parameter_parse_seconds(value, len, INT64_MAX / US_PER_S, &q->min_ttl_us);
 }
 
 static const char *token_set_wait(struct token_query *q, const char *value, size_t len) {
-        const char *problem = token_set_seconds(value, len, INT64_MAX / US_PER_S, &q->wait_us);
-
-        return problem || q->wait_us <= PROTOCOL_WAIT_MAX_S * US_PER_S
-                       ? problem
-                       : "must be at most 120 seconds";
+        return parameter_parse_seconds(value, len, PROTOCOL_WAIT_MAX_S, &q->wait_us);
 }
 
 static const char *token_set_rejected(struct token_query *q, const char *value, size_t len) {

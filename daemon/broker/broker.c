@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "broker/entry.h"
+#include "broker/grant.h"
 #include "broker/static_token.h"
 
 const char *const credential_state_names[CREDENTIAL_STATE_MAX] = {
@@ -26,8 +27,14 @@ struct broker {
         struct upstream **upstreams;    /* as conf->providers */
         struct credential *credentials; /* as conf->credentials */
         struct table entries;           /* struct entry by key */
+        struct grants *grants;
+        struct authorizations *authorizations;
         bool stopped;
+        void (*quiet)(void *user);
+        void *quiet_user;
 };
+
+static const struct variant broker_plain; /* nothing but what the configuration says */
 
 static struct credential *broker_credential(const struct broker *b,
                                             const struct conf_credential *c) {
@@ -44,8 +51,6 @@ static void broker_discard(struct entry_pool *pool, struct entry *e) {
 }
 
 static int broker_fall_back(struct entry_pool *pool, struct ask *ask) {
-        static const struct variant
-                plain; /* the fallback is another application: nothing but its own configuration fits */
         struct credential *c = list_entry(pool, struct credential, pool);
         const struct conf_credential *fallback = c->pool.credential->fallback;
 
@@ -54,7 +59,8 @@ static int broker_fall_back(struct entry_pool *pool, struct ask *ask) {
         log_warning("credential=%s event=fallback fallback=%s", ask->credential->name,
                     fallback->name);
         ask->credential = fallback;
-        ask->variant = &plain;
+        ask->variant =
+                &broker_plain; /* another application: nothing but its own configuration fits */
         ask->rejected[0] = '\0';
         broker_ask(c->broker, ask);
         return 0;
@@ -96,6 +102,62 @@ static void broker_abandon_assertion(struct entry_pool *pool, struct entry *e) {
         e->obtain = upstream_cancel(e->obtain);
 }
 
+/* --- interactive types: a token for a refresh token --- */
+
+static void broker_is_quiet(struct broker *b) {
+        void (*quiet)(void *user) = b->quiet;
+
+        if (!quiet || grants_busy(b->grants) > 0)
+                return;
+        b->quiet = NULL;
+        quiet(b->quiet_user);
+}
+
+static void broker_forgotten(void *user, int r) {
+        (void) user;
+        if (r < 0)
+                log_error("event=not_forgotten error=\"%s\"", strerror(-r));
+}
+
+/* The provider has refused the grant clearly: it is over. */
+static void broker_end_grant(struct broker *b, struct grant *g, const struct refusal *f) {
+        char message[REFUSAL_MESSAGE_MAX];
+
+        log_error(
+                "credential=%s event=authorization_required status=%d error=%s message=%s logid=%s",
+                g->credential->name, f->http_status, f->code[0] ? f->code : "-",
+                log_quote(f->message, message, sizeof(message)), f->logid[0] ? f->logid : "-");
+        if (grant_forget(g, broker_forgotten, b) < 0)
+                log_error("credential=%s event=not_forgotten error=\"out of memory\"",
+                          g->credential->name);
+}
+
+static void broker_refreshed(void *user, struct exchange_result *result) {
+        struct entry *e = user;
+        struct broker *b = list_entry(e->pool, struct credential, pool)->broker;
+        struct grant *g = grants_find(b->grants, e->key);
+
+        if (result->refusal.kind == REFUSAL_GRANT && g)
+                broker_end_grant(b, g, &result->refusal);
+        entry_obtained(e, result);
+        broker_is_quiet(b);
+}
+
+static int broker_refresh(struct entry_pool *pool, struct entry *e) {
+        struct credential *c = list_entry(pool, struct credential, pool);
+        struct grant *g = grants_find(c->broker->grants, e->key);
+
+        return g ? grant_refresh(g, c->upstream, broker_refreshed, e) : RAISE(-ENOENT);
+}
+
+static void broker_abandon_refresh(struct entry_pool *pool, struct entry *e) {
+        struct credential *c = list_entry(pool, struct credential, pool);
+        struct grant *g = grants_find(c->broker->grants, e->key);
+
+        if (g)
+                grant_disregard(g);
+}
+
 /* --- credentials --- */
 
 static struct upstream *broker_find_upstream(const struct broker *b,
@@ -119,8 +181,10 @@ static int broker_init_credential(struct broker *b, const struct conf_credential
                 .timers = p->timers,
                 .clock = p->clock,
                 .random = p->random,
-                .obtain = broker_assert,
-                .abandon = broker_abandon_assertion,
+                .obtain = credential_type_is_interactive(conf->type) ? broker_refresh
+                                                                     : broker_assert,
+                .abandon = credential_type_is_interactive(conf->type) ? broker_abandon_refresh
+                                                                      : broker_abandon_assertion,
                 .fall_back = broker_fall_back,
                 .discard = broker_discard,
         };
@@ -128,35 +192,6 @@ static int broker_init_credential(struct broker *b, const struct conf_credential
                 return 0;
         return static_token_init(&c->static_token, conf, p->cache, p->timers, p->clock);
 }
-
-int broker_new(const struct broker_parts *parts, struct broker **ret) {
-        struct broker *b = calloc(1, sizeof(*b));
-        const struct conf *conf = parts->conf;
-        int r = 0;
-
-        if (!b)
-                return RAISE(-ENOMEM);
-        b->parts = *parts;
-        b->upstreams = calloc(conf->n_providers + 1, sizeof(struct upstream *));
-        b->credentials = calloc(conf->n_credentials + 1, sizeof(*b->credentials));
-        if (!b->upstreams || !b->credentials)
-                r = RAISE(-ENOMEM);
-        if (r == 0)
-                r = table_init(&b->entries, parts->random);
-        for (size_t i = 0; r == 0 && i < conf->n_providers; i++)
-                r = upstream_new(conf->providers[i], parts->transport, parts->clock, parts->random,
-                                 &b->upstreams[i]);
-        for (size_t i = 0; r == 0 && i < conf->n_credentials; i++)
-                r = broker_init_credential(b, conf->credentials[i]);
-        if (r < 0) {
-                broker_free(b);
-                return PASS(r);
-        }
-        *ret = b;
-        return 0;
-}
-
-/* --- asking --- */
 
 static int broker_find_entry(struct broker *b, struct credential *c, const char *subject,
                              const struct variant *variant, struct entry **ret) {
@@ -179,10 +214,163 @@ static int broker_find_entry(struct broker *b, struct credential *c, const char 
         return 0;
 }
 
+/* A refresh token that nobody uses would end: use it in time. */
+static void broker_grant_due(void *user, struct grant *g) {
+        struct broker *b = user;
+        struct entry *e;
+
+        if (b->stopped || g->rotation)
+                return;
+        if (broker_find_entry(b, broker_credential(b, g->credential), g->subject, &broker_plain,
+                              &e) == 0)
+                entry_want(e);
+}
+
+static struct upstream *broker_upstream(void *user, const struct conf_credential *c) {
+        return broker_credential(user, c)->upstream;
+}
+
+struct broker_granting { /* a new grant on its way to the disk */
+        struct broker *broker;
+        char authorization[AUTHORIZATION_ID_SIZE];
+        char key[CACHE_KEY_SIZE];
+        struct exchange_result result;
+};
+
+static void broker_grant_stored(void *user, int r) {
+        struct broker_granting *x = user;
+        struct authorization *a = authorizations_find(x->broker->authorizations, x->authorization);
+        struct table_node *node = table_find(&x->broker->entries, x->key);
+
+        (void) r; /* what the disk did not take is kept in memory: grant.c */
+        if (node && grants_find(x->broker->grants, x->key))
+                entry_obtained(table_entry(node, struct entry, node), &x->result);
+        if (a)
+                authorization_stored(a);
+        broker_is_quiet(x->broker);
+        exchange_result_done(&x->result);
+        free(x);
+}
+
+static int broker_granted(void *user, struct authorization *a, struct exchange_result *result) {
+        struct broker *b = user;
+        struct broker_granting *x = calloc(1, sizeof(*x));
+        AUTO(secret_unrefp) struct secret *token = NULL;
+        struct entry *e;
+        int r;
+
+        if (!x)
+                return RAISE(-ENOMEM);
+        r = broker_find_entry(b, broker_credential(b, a->credential), a->subject, &broker_plain,
+                              &e);
+        if (r < 0) {
+                free(x);
+                return PASS(r);
+        }
+        if (e->obtaining) { /* with the grant that this one replaces */
+                e->pool->abandon(e->pool, e);
+                e->obtaining = false;
+        }
+        x->broker = b;
+        strcpy(x->authorization, a->id);
+        strcpy(x->key, e->key);
+        token = TAKE(result->refresh_token);
+        x->result = *result;
+        *result = (struct exchange_result){ 0 };
+        r = grants_set(b->grants, a->credential, a->subject, token, broker_grant_stored, x);
+        if (r < 0) {
+                exchange_result_done(&x->result);
+                free(x);
+                return PASS(r);
+        }
+        return 0;
+}
+
+static void broker_authorizations_changed(void *user, const struct conf_credential *c) {
+        struct broker *b = user;
+
+        if (b->parts.pending)
+                b->parts.pending(b->parts.pending_user, c,
+                                 authorizations_pending(b->authorizations, c));
+}
+
+static int broker_new_books(struct broker *b) {
+        const struct broker_parts *p = &b->parts;
+        const struct grants_parts grants = { p->store,  p->timers,        p->clock,
+                                             p->random, broker_grant_due, b };
+        const struct authorizations_parts authorizations = {
+                p->timers,
+                p->clock,
+                p->random,
+                broker_upstream,
+                broker_granted,
+                broker_authorizations_changed,
+                b,
+        };
+        int r;
+
+        r = grants_new(&grants, &b->grants);
+        return r < 0 ? PASS(r) : authorizations_new(&authorizations, &b->authorizations);
+}
+
+int broker_new(const struct broker_parts *parts, struct broker **ret) {
+        struct broker *b = calloc(1, sizeof(*b));
+        const struct conf *conf = parts->conf;
+        int r = 0;
+
+        if (!b)
+                return RAISE(-ENOMEM);
+        b->parts = *parts;
+        b->upstreams = calloc(conf->n_providers + 1, sizeof(struct upstream *));
+        b->credentials = calloc(conf->n_credentials + 1, sizeof(*b->credentials));
+        if (!b->upstreams || !b->credentials)
+                r = RAISE(-ENOMEM);
+        if (r == 0)
+                r = table_init(&b->entries, parts->random);
+        if (r == 0)
+                r = broker_new_books(b);
+        for (size_t i = 0; r == 0 && i < conf->n_providers; i++)
+                r = upstream_new(conf->providers[i], parts->transport, parts->clock, parts->random,
+                                 &b->upstreams[i]);
+        for (size_t i = 0; r == 0 && i < conf->n_credentials; i++)
+                r = broker_init_credential(b, conf->credentials[i]);
+        if (r < 0) {
+                broker_free(b);
+                return PASS(r);
+        }
+        *ret = b;
+        return 0;
+}
+
+/* --- asking --- */
+
 static void broker_answer(struct ask *ask, struct answer *a) {
         a->retry_after_us = -1;
         ask->entry = NULL;
         ask->answer(ask, a);
+}
+
+static bool broker_has_grant(const struct broker *b, const struct conf_credential *c,
+                             const char *subject) {
+        char key[CACHE_KEY_SIZE];
+
+        return grants_find(b->grants, cache_key(c->name, subject, "", key)) != NULL;
+}
+
+static void broker_answer_unauthorized(struct ask *ask) {
+        struct answer a = { .kind = ANSWER_AUTHORIZATION_REQUIRED };
+        const char *name = ask->credential->name;
+
+        if (*ask->subject)
+                (void) why_set(
+                        &a.why, 0,
+                        "subject \"%s\" has not authorized credential \"%s\": bearerctl login %s --subject '%s'",
+                        ask->subject, name, name, ask->subject);
+        else
+                (void) why_set(&a.why, 0,
+                               "nobody has authorized credential \"%s\": bearerctl login %s", name,
+                               name);
+        broker_answer(ask, &a);
 }
 
 void broker_ask(struct broker *b, struct ask *ask) {
@@ -197,13 +385,9 @@ void broker_ask(struct broker *b, struct ask *ask) {
                 broker_answer(ask, &a);
         } else if (credential_type_is_static(conf->type)) {
                 static_token_ask(&c->static_token, ask);
-        } else if (credential_type_is_interactive(conf->type)) {
-                a.kind = ANSWER_AUTHORIZATION_REQUIRED;
-                (void) why_set(
-                        &a.why, 0,
-                        "nobody has authorized credential \"%s\" yet: a person must do so before it has a token",
-                        conf->name);
-                broker_answer(ask, &a);
+        } else if (credential_type_is_interactive(conf->type) &&
+                   !broker_has_grant(b, conf, ask->subject)) {
+                broker_answer_unauthorized(ask);
         } else if (broker_find_entry(b, c, ask->subject, ask->variant, &e) < 0) {
                 a.kind = ANSWER_NO_MEMORY;
                 (void) why_set(&a.why, 0, "out of memory while fetching \"%s\"", conf->name);
@@ -218,6 +402,65 @@ void broker_nudge(struct broker *b, const char *key) {
 
         if (node && !b->stopped)
                 entry_nudge(table_entry(node, struct entry, node));
+}
+
+/* --- forgetting --- */
+
+struct authorizations *broker_authorizations(struct broker *b) {
+        return b->authorizations;
+}
+
+struct broker_forgetting {
+        struct static_token *token; /* NULL: a grant */
+        store_done_fn *done;
+        void *user;
+};
+
+static void broker_forget_done(void *user, int r) {
+        struct broker_forgetting *f = user;
+
+        if (r == 0 && f->token)
+                static_token_clear(f->token);
+        f->done(f->user, r);
+        free(f);
+}
+
+static int broker_forget_grant(struct broker *b, const struct conf_credential *c,
+                               const char *subject, struct broker_forgetting *f) {
+        char key[CACHE_KEY_SIZE];
+        struct grant *g = grants_find(b->grants, cache_key(c->name, subject, "", key));
+        struct table_node *node = table_find(&b->entries, key);
+        int r;
+
+        if (!g)
+                return BROKER_E_ABSENT;
+        r = grant_forget(g, broker_forget_done, f);
+        if (r == 0 && node)
+                entry_revoke(table_entry(node, struct entry, node), ANSWER_AUTHORIZATION_REQUIRED,
+                             "the grant was forgotten (bearerctl logout) while this call waited");
+        return PASS(r);
+}
+
+int broker_forget(struct broker *b, const struct conf_credential *c, const char *subject,
+                  store_done_fn *done, void *user) {
+        struct static_token *token = credential_type_is_static(c->type)
+                                             ? &broker_credential(b, c)->static_token
+                                             : NULL;
+        struct broker_forgetting *f;
+        int r = BROKER_E_ABSENT;
+
+        f = calloc(1, sizeof(*f));
+        if (!f)
+                return RAISE(-ENOMEM);
+        *f = (struct broker_forgetting){ token, done, user };
+        if (credential_type_is_interactive(c->type))
+                r = broker_forget_grant(b, c, subject, f);
+        else if (token && (token->token || token->ended))
+                r = b->parts.store->remove(b->parts.store->self, c->name, "", broker_forget_done,
+                                           f);
+        if (r != 0)
+                free(f);
+        return r;
 }
 
 /* --- static tokens --- */
@@ -295,21 +538,69 @@ static int broker_load_static_token(struct broker *b, const struct conf_credenti
 
 /* --- start and end --- */
 
-int broker_start(struct broker *b, struct why *why) {
-        static const struct variant plain;
-        const struct conf *conf = b->parts.conf;
+/* What the store has, and what was under way when we died: those are tried at once, before anybody asks. */
+struct broker_start_walk {
+        struct broker *broker;
+        size_t strangers; /* rows of credentials that are not configured (any more); they are kept */
+};
 
+static int broker_take_up(void *user, const struct record *metadata) {
+        struct broker_start_walk *walk = user;
+        struct broker *b = walk->broker;
+        const struct conf_credential *c = conf_find_credential(b->parts.conf, metadata->credential);
+        struct entry *e;
+        int r;
+
+        if (!c || (metadata->kind == RECORD_GRANT) != credential_type_is_interactive(c->type)) {
+                walk->strangers++;
+                return 0;
+        }
+        if (metadata->kind != RECORD_GRANT)
+                return 0;
+        r = grants_take_up(b->grants, c, metadata);
+        if (r < 0 || !metadata->in_doubt)
+                return PASS(r);
+        log_warning(
+                "credential=%s event=in_doubt advice=\"a refresh was under way when bearerd ended; trying it now\"",
+                c->name);
+        r = broker_find_entry(b, broker_credential(b, c), metadata->subject, &broker_plain, &e);
+        if (r == 0)
+                entry_want(e);
+        return PASS(r);
+}
+
+/* keep_fresh = always is about the credential's own token. */
+static int broker_keep_fresh(struct broker *b, const struct conf_credential *c) {
+        struct entry *e;
+        int r;
+
+        if (c->keep_fresh != KEEP_FRESH_ALWAYS || !broker_has_grant(b, c, ""))
+                return 0;
+        r = broker_find_entry(b, broker_credential(b, c), "", &broker_plain, &e);
+        if (r == 0)
+                entry_want(e);
+        return PASS(r);
+}
+
+int broker_start(struct broker *b, struct why *why) {
+        const struct conf *conf = b->parts.conf;
+        struct broker_start_walk walk = { .broker = b };
+        int r;
+
+        r = b->parts.store->each(b->parts.store->self, broker_take_up, &walk, why);
+        if (r < 0)
+                return PASS(r);
         for (size_t i = 0; i < conf->n_credentials; i++) {
                 const struct conf_credential *c = conf->credentials[i];
                 struct entry *e;
-                int r = 0;
-
                 if (credential_type_is_static(c->type)) {
                         r = broker_load_static_token(b, c, why);
                 } else if (c->type == CREDENTIAL_JWT) {
-                        r = broker_find_entry(b, &b->credentials[i], "", &plain, &e);
+                        r = broker_find_entry(b, &b->credentials[i], "", &broker_plain, &e);
                         if (r == 0 && c->keep_fresh == KEEP_FRESH_ALWAYS)
                                 entry_want(e);
+                } else {
+                        r = broker_keep_fresh(b, c);
                 }
                 if (r < 0)
                         return PASS(r);
@@ -317,13 +608,18 @@ int broker_start(struct broker *b, struct why *why) {
         return 0;
 }
 
-void broker_stop(struct broker *b) {
+void broker_stop(struct broker *b, void (*quiet)(void *user), void *user) {
         struct table_node *node;
 
         b->stopped = true;
+        b->quiet = quiet;
+        b->quiet_user = user;
+        authorizations_stop(b->authorizations,
+                            "bearerd is stopping; start the authorization again");
         for (node = table_next(&b->entries, NULL); node; node = table_next(&b->entries, node))
                 entry_dismiss(table_entry(node, struct entry, node), ANSWER_UNAVAILABLE,
                               "bearerd is stopping; ask again");
+        broker_is_quiet(b);
 }
 
 struct broker *broker_free(struct broker *b) {
@@ -337,6 +633,8 @@ struct broker *broker_free(struct broker *b) {
         }
         for (size_t i = 0; b->credentials && i < b->parts.conf->n_credentials; i++)
                 static_token_done(&b->credentials[i].static_token);
+        authorizations_free(b->authorizations);
+        grants_free(b->grants);
         for (size_t i = 0; b->upstreams && i < b->parts.conf->n_providers; i++)
                 upstream_free(b->upstreams[i]);
         table_done(&b->entries);
@@ -389,6 +687,20 @@ static void broker_view_entries(const struct broker *b, const struct credential 
         }
 }
 
+static void broker_view_grants(const struct broker *b, const struct conf_credential *c,
+                               struct credential_view *v) {
+        char key[CACHE_KEY_SIZE];
+        const struct grant *g = grants_find(b->grants, cache_key(c->name, "", "", key));
+
+        v->subjects = grants_count(b->grants, c) - (g ? 1 : 0);
+        if (g) {
+                v->has_grant_expires_at = true;
+                v->grant_expires_at = g->expires_at;
+        } else if (v->subjects == 0) {
+                v->state = CREDENTIAL_AUTHORIZATION_REQUIRED;
+        }
+}
+
 void broker_view(const struct broker *b, const struct conf_credential *conf,
                  struct credential_view *ret) {
         const struct credential *c = broker_credential(b, conf);
@@ -406,12 +718,52 @@ void broker_view(const struct broker *b, const struct conf_credential *conf,
                         v.expires_at = s->ended_at;
                 }
                 v.has_warning = static_token_warning(s, &v.warning);
-        } else if (credential_type_is_interactive(conf->type)) {
-                v.state = CREDENTIAL_AUTHORIZATION_REQUIRED;
         } else {
                 broker_view_entries(b, c, &v);
         }
+        if (credential_type_is_interactive(conf->type))
+                broker_view_grants(b, conf, &v);
         *ret = v;
+}
+
+struct broker_page_walk {
+        const struct broker *broker;
+        const struct conf_credential *credential;
+        int (*row)(void *user, const struct grant_view *v);
+        void *user;
+};
+
+static int broker_page_row(void *user, const struct record *metadata) {
+        const struct broker_page_walk *walk = user;
+        struct grant_view v = {
+                .subject = metadata->subject,
+                .state = CREDENTIAL_IDLE,
+                .grant_expires_at = metadata->expires_at,
+        };
+        char key[CACHE_KEY_SIZE];
+        struct table_node *node = table_find(
+                &walk->broker->entries,
+                cache_key(walk->credential->name, metadata->subject, "", key));
+        const struct entry *e = node ? table_entry(node, struct entry, node) : NULL;
+
+        if (e)
+                v.state = broker_states[e->state];
+        if (e && e->token) {
+                memcpy(v.fingerprint, e->token->fingerprint, sizeof(v.fingerprint));
+                v.has_expires_at = true;
+                v.expires_at = e->token->expires_at;
+        }
+        return walk->row(walk->user, &v);
+}
+
+int broker_page(const struct broker *b, const struct conf_credential *c, const char *after,
+                size_t limit, int (*row)(void *user, const struct grant_view *v), void *user,
+                struct why *why) {
+        struct broker_page_walk walk = { b, c, row, user };
+        struct store *store = b->parts.store;
+
+        return store->page(store->self, c->name, *after ? after : NULL, limit, broker_page_row,
+                           &walk, why);
 }
 
 bool broker_is_fresh(const struct broker *b, const struct conf_credential *conf) {

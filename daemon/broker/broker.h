@@ -12,6 +12,7 @@
 
 #include "base/inbox.h"
 #include "broker/ask.h"
+#include "broker/authorization.h"
 #include "broker/cache.h"
 #include "http/transport.h"
 #include "sched/timer.h"
@@ -27,6 +28,9 @@ struct broker_parts { /* all borrowed for the life of the broker */
         struct timers *timers;
         struct store *store;
         struct cache *cache;
+        /* So many authorizations of this credential wait for a person now. May be NULL. */
+        void (*pending)(void *user, const struct conf_credential *c, size_t n);
+        void *pending_user;
 };
 
 int broker_new(const struct broker_parts *parts, struct broker **ret); /* 0, -ENOMEM */
@@ -34,8 +38,10 @@ int broker_new(const struct broker_parts *parts, struct broker **ret); /* 0, -EN
 /* Takes up what the store has, and begins to fetch what is to be kept fresh always. 0; what the store said, with a sentence. */
 int broker_start(struct broker *b, struct why *why);
 
-/* Answers everyone who waits with ANSWER_UNAVAILABLE and takes no more. */
-void broker_stop(struct broker *b);
+/* Answers everyone who waits with ANSWER_UNAVAILABLE, cancels authorizations and takes no more. quiet() is called (from within,
+ * if so it is) when no refresh is under way any more and every refresh token is on the disk: to end before that
+ * leaves grants in doubt. `quiet` may be NULL. */
+void broker_stop(struct broker *b, void (*quiet)(void *user), void *user);
 struct broker *broker_free(struct broker *b); /* after broker_stop(); returns NULL */
 
 /* Answers by ask->answer(), at once or later. ask->credential is one of the configuration's. */
@@ -59,14 +65,29 @@ struct credential_view { /* what may be told of a credential; never a secret */
         const struct conf_credential *credential;
         enum credential_state state;
         char fingerprint[SECRET_FINGERPRINT_SIZE]; /* "" if there is no token */
-        bool has_expires_at, has_renews_at;
-        wall_t expires_at, renews_at;
+        bool has_expires_at, has_renews_at, has_grant_expires_at;
+        wall_t expires_at, renews_at, grant_expires_at;
         const struct refusal *last_error; /* borrowed until the broker's next call; NULL: none */
         wall_t last_error_at;
         size_t subjects;
         bool has_warning;
         struct why warning;
 };
+
+struct grant_view { /* what may be told of one subject of an interactive credential */
+        const char *subject;
+        enum credential_state state;
+        wall_t grant_expires_at;
+        char fingerprint[SECRET_FINGERPRINT_SIZE]; /* "" if there is no token now */
+        bool has_expires_at;
+        wall_t expires_at;
+};
+
+/* Shows up to `limit` subjects after `after` ("": from the first), in order. Anything but 0 from row() ends it and is
+ * returned; or what the store said, with a sentence. */
+int broker_page(const struct broker *b, const struct conf_credential *c, const char *after,
+                size_t limit, int (*row)(void *user, const struct grant_view *v), void *user,
+                struct why *why);
 
 void broker_view(const struct broker *b, const struct conf_credential *c,
                  struct credential_view *ret);
@@ -75,6 +96,15 @@ void broker_view(const struct broker *b, const struct conf_credential *c,
  * did not take it and nothing has changed. done() is not called from within. 0 or -ENOMEM (then done() is not called). */
 int broker_set_static_token(struct broker *b, const struct conf_credential *c, struct secret *value,
                             wall_t expires_at, store_done_fn *done, void *user);
+
+/* The authorizations of interactive credentials. */
+struct authorizations *broker_authorizations(struct broker *b);
+
+/* Forgets the grant of a subject (interactive types), or the static token that was set at run time, and what was made of it: durably
+ * when done(user, 0) is called, never from within. 0; BROKER_E_ABSENT: there is none; -ENOMEM: done() is not called. */
+#define BROKER_E_ABSENT 1
+int broker_forget(struct broker *b, const struct conf_credential *c, const char *subject,
+                  store_done_fn *done, void *user);
 
 /* Is the token of a keep_fresh = always credential good now? True for all others. */
 bool broker_is_fresh(const struct broker *b, const struct conf_credential *c);

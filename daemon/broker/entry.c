@@ -168,11 +168,21 @@ static void entry_describe_failure(const struct entry *e, struct answer *a) {
         const char *said = f->message[0] ? f->message : f->code[0] ? f->code : "no reason given";
 
         a->upstream = f;
-        a->kind = refusal_is_final(f->kind) || f->kind == REFUSAL_NONSENSE ? ANSWER_UPSTREAM_ERROR
-                                                                           : ANSWER_UNAVAILABLE;
+        a->kind = f->kind == REFUSAL_GRANT ? ANSWER_AUTHORIZATION_REQUIRED
+                  : refusal_is_final(f->kind) || f->kind == REFUSAL_NONSENSE ? ANSWER_UPSTREAM_ERROR
+                                                                             : ANSWER_UNAVAILABLE;
         a->retry_after_us = mono_until(clock_mono(e->pool->clock), e->not_before);
         if (a->retry_after_us < 0)
                 a->retry_after_us = 0;
+        if (f->kind == REFUSAL_GRANT) {
+                (void) why_set(
+                        &a->why, 0,
+                        "%s has ended the grant of \"%s\" (%s): a person must authorize it again: bearerctl login "
+                        "%s%s%s",
+                        c->provider->name, c->name, said, c->name, *e->subject ? " --subject " : "",
+                        e->subject);
+                return;
+        }
         (void) why_set(&a->why, 0, "%s %s a token for credential \"%s\": %s%s%s", c->provider->name,
                        a->kind == ANSWER_UPSTREAM_ERROR ? "refused" : "could not give", c->name,
                        said, f->advice[0] ? ". " : "", f->advice);
@@ -317,8 +327,9 @@ static void entry_begin(struct entry *e) {
         r = e->pool->obtain(e->pool, e);
         if (r < 0) {
                 e->obtaining = false;
-                (void) snprintf(refusal.message, sizeof(refusal.message), "the request could not be made: %s (%s)",
-                                strerror(-r), err_origin());
+                (void) snprintf(refusal.message, sizeof(refusal.message),
+                                "the request could not be made: %s (%s)", strerror(-r),
+                                err_origin());
                 entry_fail(e, &refusal);
         }
 }
@@ -487,10 +498,10 @@ void entry_ask(struct entry *e, struct ask *ask) {
                 entry_answer_token(e, ask);
                 return;
         }
-        if (lifetime == 0)
+        if (lifetime == 0 && e->pool->credential->type == CREDENTIAL_JWT)
                 lifetime = e->variant.duration_s ? e->variant.duration_s * US_PER_S
                                                  : e->pool->credential->token_lifetime_us;
-        if (ask->min_ttl_us > lifetime) {
+        if (lifetime > 0 && ask->min_ttl_us > lifetime) {
                 entry_answer_impossible(e, ask, lifetime);
                 return;
         }
@@ -527,7 +538,7 @@ void entry_revoke(struct entry *e, enum answer_kind kind, const char *text) {
         entry_drop_token(e);
         entry_enter(e, ENTRY_IDLE);
         e->failures = 0;
-        e->not_before = (mono_t) { 0 };
+        e->not_before = (mono_t){ 0 };
         entry_dismiss(e, kind, text);
         entry_plan(e);
 }

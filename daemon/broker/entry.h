@@ -43,7 +43,8 @@ struct entry_pool {
 
         /* Begins to obtain a token; ends in entry_obtained(), never from within. 0; a negative errno: nothing was begun. */
         int (*obtain)(struct entry_pool *pool, struct entry *e);
-        void (*abandon)(struct entry_pool *pool, struct entry *e); /* ... which is not called any more */
+        void (*abandon)(struct entry_pool *pool,
+                        struct entry *e); /* ... which is not called any more */
 
         /* Tries the fallback for an ask that was refused: 0 if it took it over. */
         int (*fall_back)(struct entry_pool *pool, struct ask *ask);

@@ -95,10 +95,8 @@ int static_token_set(struct static_token *s, struct secret *value, wall_t expire
         struct why why;
 
         if (p.lifetime_us <= 0) {
+                static_token_clear(s);
                 s->ended_at = expires_at;
-                if (s->token)
-                        cache_remove(s->cache, s->token->key);
-                s->token = token_unref(s->token);
                 static_token_end(s);
                 return 0;
         }
@@ -115,6 +113,14 @@ int static_token_set(struct static_token *s, struct secret *value, wall_t expire
                             why.text);
         static_token_plan(s);
         return 0;
+}
+
+void static_token_clear(struct static_token *s) {
+        if (s->token)
+                cache_remove(s->cache, s->token->key);
+        s->token = token_unref(s->token);
+        s->ended = false;
+        static_token_plan(s);
 }
 
 bool static_token_warning(const struct static_token *s, struct why *ret) {

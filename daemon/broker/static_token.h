@@ -33,6 +33,8 @@ void static_token_done(struct static_token *s);
  * past: the token has ended then. 0 or -ENOMEM (nothing has changed). */
 int static_token_set(struct static_token *s, struct secret *value, wall_t expires_at);
 
+void static_token_clear(struct static_token *s); /* as if there had never been one */
+
 void static_token_ask(struct static_token *s, struct ask *ask); /* answers at once */
 
 /* Writes a sentence if it ends within warn_before or has ended. True if there is one. */

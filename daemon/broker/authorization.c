@@ -1,0 +1,562 @@
+#include "broker/authorization.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "provider/dialect.h"
+#include "provider/pkce.h"
+
+#define AUTHORIZATION_SLOW_DOWN_US (5 * US_PER_S) /* RFC 8628 section 3.5 */
+#define AUTHORIZATION_INTERVAL_US  (5 * US_PER_S) /* the least, and the default */
+#define AUTHORIZATION_PAUSE_US                                                                     \
+        (2 * US_PER_S)        /* before a code is sent again that was not received ... */
+#define AUTHORIZATION_TRIES 3 /* ... so often in all */
+#define AUTHORIZATION_DEVICE_US                                                                    \
+        (5 * US_PER_MIN) /* of a device code, when the answer does not say */
+
+const char *const authorization_state_names[AUTHORIZATION_STATE_MAX] = {
+        "pending", "succeeded", "denied", "expired", "failed", "cancelled",
+};
+
+struct authorizations {
+        struct authorizations_parts parts;
+        struct list_link all;
+        size_t n;
+};
+
+static void authorization_timer(struct timer *t);
+static void authorization_exchange(struct authorization *a);
+static void authorization_poll(struct authorization *a);
+
+static char *wipe_text(char *text) {
+        if (text)
+                secret_wipe(text, strlen(text));
+        free(text);
+        return NULL;
+}
+
+/* --- the book --- */
+
+int authorizations_new(const struct authorizations_parts *parts, struct authorizations **ret) {
+        struct authorizations *as = calloc(1, sizeof(*as));
+
+        if (!as)
+                return RAISE(-ENOMEM);
+        as->parts = *parts;
+        list_init(&as->all);
+        *ret = as;
+        return 0;
+}
+
+static void authorization_drop_secrets(struct authorization *a) {
+        a->url = wipe_text(a->url);
+        a->verification_uri_complete = wipe_text(a->verification_uri_complete);
+        a->state_parameter = secret_unref(a->state_parameter);
+        a->verifier = secret_unref(a->verifier);
+        a->code = secret_unref(a->code);
+        a->device_code = secret_unref(a->device_code);
+        a->user_code = secret_unref(a->user_code);
+}
+
+static void authorization_free(struct authorization *a) {
+        struct timers *timers = a->book->parts.timers;
+
+        upstream_cancel(a->call);
+        list_remove(&a->link);
+        a->book->n--;
+        timer_disarm(timers, &a->timer);
+        timers_release(timers);
+        authorization_drop_secrets(a);
+        free(a->verification_uri);
+        free(a->subject);
+        free(a);
+}
+
+struct authorizations *authorizations_free(struct authorizations *as) {
+        if (!as)
+                return NULL;
+        while (!list_is_empty(&as->all))
+                authorization_free(list_entry(as->all.next, struct authorization, link));
+        free(as);
+        return NULL;
+}
+
+struct authorization *authorizations_next(const struct authorizations *as,
+                                          const struct authorization *a) {
+        const struct list_link *l = a ? a->link.next : as->all.next;
+
+        return l == &as->all ? NULL : list_entry(l, struct authorization, link);
+}
+
+struct authorization *authorizations_find(const struct authorizations *as, const char *id) {
+        struct authorization *a = NULL;
+
+        while ((a = authorizations_next(as, a)))
+                if (strcmp(a->id, id) == 0)
+                        return a;
+        return NULL;
+}
+
+struct authorization *authorizations_find_state(const struct authorizations *as,
+                                                const char *state) {
+        AUTO(secret_unrefp) struct secret *given = secret_new(state, strlen(state));
+        struct authorization *a = NULL, *found = NULL;
+
+        if (!given)
+                return NULL;
+        while ((a = authorizations_next(as, a)))
+                if (a->state_parameter && secret_equal(a->state_parameter, given))
+                        found = a; /* no early end: the time tells nothing */
+        return found;
+}
+
+size_t authorizations_pending(const struct authorizations *as, const struct conf_credential *c) {
+        struct authorization *a = NULL;
+        size_t n = 0;
+
+        while ((a = authorizations_next(as, a)))
+                n += a->credential == c && a->state == AUTHORIZATION_PENDING;
+        return n;
+}
+
+/* --- telling --- */
+
+static void authorization_unwatch(struct authorization_watch *w) {
+        struct timers *timers = w->authorization->book->parts.timers;
+
+        list_remove(&w->link);
+        timer_disarm(timers, &w->timer);
+        timers_release(timers);
+        w->authorization = NULL;
+}
+
+static void authorization_watch_timer(struct timer *t) {
+        struct authorization_watch *w = list_entry(t, struct authorization_watch, timer);
+        struct authorization *a = w->authorization;
+
+        authorization_unwatch(w);
+        w->changed(w, a);
+}
+
+int authorization_watch(struct authorization *a, struct authorization_watch *w, int64_t wait_us) {
+        const struct authorizations_parts *p = &a->book->parts;
+        int r;
+
+        w->authorization = NULL;
+        if (a->state != AUTHORIZATION_PENDING || wait_us <= 0) {
+                w->changed(w, a);
+                return 0;
+        }
+        r = timers_reserve(p->timers);
+        if (r < 0)
+                return PASS(r);
+        w->authorization = a;
+        w->timer = (struct timer){ .fn = authorization_watch_timer };
+        list_append(&a->watches, &w->link);
+        timer_arm(p->timers, &w->timer, mono_add(clock_mono(p->clock), wait_us));
+        return 0;
+}
+
+static void authorization_tell_started(struct authorization *a) {
+        void (*started)(void *user, struct authorization *authorization) = a->started;
+
+        a->started = NULL;
+        if (started)
+                started(a->started_user, a);
+}
+
+static void authorization_end(struct authorization *a, enum authorization_state state) {
+        const struct authorizations_parts *p = &a->book->parts;
+        char quoted[WHY_MAX + 3];
+
+        a->state = state;
+        a->call = upstream_cancel(a->call);
+        authorization_drop_secrets(a);
+        timer_arm(p->timers, &a->timer, mono_add(clock_mono(p->clock), AUTHORIZATION_MEMORY_US));
+        log_info("credential=%s authorization=%.8s event=%s reason=%s", a->credential->name, a->id,
+                 authorization_state_names[state],
+                 log_quote(a->reason.text, quoted, sizeof(quoted)));
+        authorization_tell_started(a);
+        while (!list_is_empty(&a->watches)) {
+                struct authorization_watch *w = list_entry(a->watches.next,
+                                                           struct authorization_watch, link);
+
+                authorization_unwatch(w);
+                w->changed(w, a);
+        }
+        p->changed(p->user, a->credential);
+}
+
+static void authorization_fail(struct authorization *a, const struct refusal *f) {
+        const char *name = a->credential->name;
+        const char *said = f->message[0] ? f->message : f->code[0] ? f->code : "no reason given";
+        enum authorization_state state = AUTHORIZATION_FAILED;
+
+        a->refusal = *f;
+        if (f->kind == REFUSAL_DENIED) {
+                state = AUTHORIZATION_DENIED;
+                (void) why_set(&a->reason, 0,
+                               "the person refused, or may not give, access for \"%s\": %s", name,
+                               said);
+        } else if (f->kind == REFUSAL_EXPIRED) {
+                state = AUTHORIZATION_EXPIRED;
+                (void) why_set(&a->reason, 0,
+                               "the code for \"%s\" ran out before it was entered: start again",
+                               name);
+        } else {
+                (void) why_set(&a->reason, 0,
+                               "%s did not accept the authorization for \"%s\": %s%s%s",
+                               a->credential->provider->name, name, said, f->advice[0] ? ". " : "",
+                               f->advice);
+        }
+        authorization_end(a, state);
+}
+
+void authorization_cancel(struct authorization *a, const char *reason) {
+        if (a->state != AUTHORIZATION_PENDING || a->storing)
+                return;
+        (void) why_set(&a->reason, 0, "%s", reason);
+        authorization_end(a, AUTHORIZATION_CANCELLED);
+}
+
+void authorizations_stop(struct authorizations *as, const char *reason) {
+        struct authorization *a = NULL;
+
+        while ((a = authorizations_next(as, a)))
+                authorization_cancel(a, reason);
+}
+
+/* --- time --- */
+
+static void authorization_plan(struct authorization *a) {
+        mono_t at = a->expires;
+
+        if ((a->device_code || a->code) && !a->call && mono_before(a->next_poll, at))
+                at = a->next_poll;
+        timer_arm(a->book->parts.timers, &a->timer, at);
+}
+
+static void authorization_timer(struct timer *t) {
+        struct authorization *a = list_entry(t, struct authorization, timer);
+        mono_t now = clock_mono(a->book->parts.clock);
+
+        if (a->state != AUTHORIZATION_PENDING) {
+                authorization_free(a); /* nobody watches what is over */
+        } else if (a->storing || (a->code && a->call)) {
+                /* it has arrived in time; the provider or the disk is slow */
+                timer_arm(a->book->parts.timers, &a->timer,
+                          mono_add(now, AUTHORIZATION_SLOW_DOWN_US));
+        } else if (!mono_before(now, a->expires)) {
+                (void) why_set(&a->reason, 0,
+                               "nobody completed the authorization for \"%s\" in time: start again",
+                               a->credential->name);
+                authorization_end(a, AUTHORIZATION_EXPIRED);
+        } else if (a->code && !a->call && !mono_before(now, a->next_poll)) {
+                authorization_exchange(a);
+        } else if (a->device_code && !a->call && !mono_before(now, a->next_poll)) {
+                authorization_poll(a);
+        } else {
+                authorization_plan(a);
+        }
+}
+
+static void authorization_set_lifetime(struct authorization *a, int64_t us) {
+        const struct clock *clock = a->book->parts.clock;
+
+        a->expires = mono_add(clock_mono(clock), us);
+        a->expires_at = (wall_t){ clock_wall(clock).s + us / US_PER_S };
+}
+
+/* --- grants --- */
+
+static void authorization_take_grant(struct authorization *a, struct exchange_result *result) {
+        const struct authorizations_parts *p = &a->book->parts;
+        struct refusal refusal = { .kind = REFUSAL_NONSENSE, .retry_after_us = -1 };
+        int r;
+
+        if (!result->refresh_token) {
+                (void) snprintf(refusal.message, sizeof(refusal.message),
+                                "the answer had no refresh token");
+                authorization_fail(a, &refusal);
+                return;
+        }
+        a->storing = true;
+        r = p->granted(p->user, a, result);
+        if (r < 0) {
+                a->storing = false;
+                (void) snprintf(refusal.message, sizeof(refusal.message),
+                                "the grant could not be kept: %s", strerror(-r));
+                authorization_fail(a, &refusal);
+        }
+}
+
+void authorization_stored(struct authorization *a) {
+        a->storing = false;
+        authorization_end(a, AUTHORIZATION_SUCCEEDED);
+}
+
+/* --- browser --- */
+
+/* 256 random bits in hex: what a PKCE verifier is, too (RFC 7636 section 4.1). */
+static struct secret *authorization_random(const struct authorizations *as) {
+        uint8_t bytes[PKCE_RANDOM_SIZE];
+        struct secret *s;
+
+        random_fill(as->parts.random, bytes, sizeof(bytes));
+        s = pkce_verifier(bytes);
+        secret_wipe(bytes, sizeof(bytes));
+        return s;
+}
+
+static int authorization_start_browser(struct authorization *a) {
+        const struct dialect *dialect = dialect_find(a->credential->provider->dialect);
+        char challenge[PKCE_CHALLENGE_SIZE];
+        bool pkce = a->credential->type == CREDENTIAL_PKCE;
+        int r = 0;
+
+        a->state_parameter = authorization_random(a->book);
+        if (pkce)
+                a->verifier = authorization_random(a->book);
+        if (!a->state_parameter || (pkce && !a->verifier))
+                return RAISE(-ENOMEM);
+        if (pkce)
+                r = pkce_challenge(a->verifier, challenge);
+        if (r == 0)
+                r = dialect->authorize_url(a->credential, secret_text(a->state_parameter),
+                                           pkce ? challenge : NULL, &a->url);
+        authorization_set_lifetime(a, AUTHORIZATION_LIFETIME_US);
+        return PASS(r);
+}
+
+/* Nothing can have come of it, so the code is still good: worth another try. */
+static bool authorization_may_repeat(const struct authorization *a,
+                                     const struct exchange_result *result) {
+        return a->tries < AUTHORIZATION_TRIES && !result->maybe_done &&
+               (result->refusal.kind == REFUSAL_TRANSPORT ||
+                result->refusal.kind == REFUSAL_RATE_LIMIT);
+}
+
+static void authorization_exchanged(void *user, struct exchange_result *result) {
+        struct authorization *a = user;
+        int64_t pause = result->refusal.retry_after_us;
+
+        a->call = NULL;
+        if (result->refusal.kind == REFUSAL_NONE) {
+                authorization_take_grant(a, result);
+        } else if (authorization_may_repeat(a, result)) {
+                a->next_poll = mono_add(clock_mono(a->book->parts.clock),
+                                        pause > AUTHORIZATION_PAUSE_US ? pause
+                                                                       : AUTHORIZATION_PAUSE_US);
+                authorization_plan(a);
+        } else {
+                authorization_fail(a, &result->refusal);
+        }
+}
+
+static void authorization_exchange(struct authorization *a) {
+        const struct authorizations_parts *p = &a->book->parts;
+        const struct exchange x = {
+                .kind = EXCHANGE_AUTHORIZATION_CODE,
+                .credential = a->credential,
+                .code = a->code,
+                .verifier = a->verifier,
+        };
+        struct refusal refusal = { .kind = REFUSAL_TRANSIENT, .retry_after_us = -1 };
+        int r;
+
+        a->tries++;
+        r = upstream_begin(p->upstream(p->user, a->credential), &x, authorization_exchanged, a,
+                           &a->call);
+        if (r < 0) {
+                (void) snprintf(refusal.message, sizeof(refusal.message),
+                                "the code could not be sent: %s", strerror(-r));
+                authorization_fail(a, &refusal);
+        }
+}
+
+int authorization_deliver(struct authorization *a, const char *code, const char *error,
+                          const char *description) {
+        struct refusal refusal = { .kind = REFUSAL_DENIED, .retry_after_us = -1 };
+
+        if (a->state != AUTHORIZATION_PENDING || a->delivered)
+                return RAISE(-EALREADY);
+        if (code) {
+                a->code = secret_new(code, strlen(code));
+                if (!a->code)
+                        return RAISE(-ENOMEM);
+        }
+        a->delivered = true;
+        a->state_parameter = secret_unref(a->state_parameter); /* used once */
+        if (code) {
+                authorization_exchange(a);
+                return 0;
+        }
+        if (strcmp(error, "access_denied") != 0)
+                refusal.kind = REFUSAL_CONFIGURATION;
+        (void) why_clean(error, strlen(error), refusal.code, sizeof(refusal.code));
+        if (description)
+                (void) why_clean(description, strlen(description), refusal.message,
+                                 sizeof(refusal.message));
+        authorization_fail(a, &refusal);
+        return 0;
+}
+
+/* --- device --- */
+
+static void authorization_polled(void *user, struct exchange_result *result) {
+        struct authorization *a = user;
+        const struct refusal *f = &result->refusal;
+
+        a->call = NULL;
+        if (f->kind == REFUSAL_NONE) {
+                authorization_take_grant(a, result);
+                return;
+        }
+        if (f->kind == REFUSAL_SLOW_DOWN)
+                a->interval_us += AUTHORIZATION_SLOW_DOWN_US;
+        if (f->kind == REFUSAL_CONFIGURATION || f->kind == REFUSAL_GRANT ||
+            f->kind == REFUSAL_DENIED || f->kind == REFUSAL_EXPIRED ||
+            f->kind == REFUSAL_DEACTIVATED) {
+                authorization_fail(a, f);
+                return;
+        }
+        /* pending, or trouble that may pass before the code runs out */
+        a->next_poll = mono_add(clock_mono(a->book->parts.clock), f->retry_after_us > a->interval_us
+                                                                          ? f->retry_after_us
+                                                                          : a->interval_us);
+        authorization_plan(a);
+}
+
+static void authorization_poll(struct authorization *a) {
+        const struct authorizations_parts *p = &a->book->parts;
+        const struct exchange x = {
+                .kind = EXCHANGE_DEVICE_POLL,
+                .credential = a->credential,
+                .device_code = a->device_code,
+        };
+
+        if (upstream_begin(p->upstream(p->user, a->credential), &x, authorization_polled, a,
+                           &a->call) < 0)
+                a->next_poll = mono_add(clock_mono(p->clock), a->interval_us);
+        authorization_plan(a);
+}
+
+static int authorization_take_device(struct authorization *a, struct exchange_result *result) {
+        int64_t lifetime = result->lifetime_us > 0 ? result->lifetime_us : AUTHORIZATION_DEVICE_US;
+
+        a->device_code = TAKE(result->device_code);
+        a->user_code = secret_new(result->user_code, strlen(result->user_code));
+        a->verification_uri = strdup(result->verification_uri);
+        a->verification_uri_complete = strdup(result->verification_uri_complete);
+        if (!a->user_code || !a->verification_uri || !a->verification_uri_complete)
+                return RAISE(-ENOMEM);
+        a->interval_us = result->interval_us > AUTHORIZATION_INTERVAL_US
+                                 ? result->interval_us
+                                 : AUTHORIZATION_INTERVAL_US;
+        a->next_poll = mono_add(clock_mono(a->book->parts.clock), a->interval_us);
+        authorization_set_lifetime(a, lifetime);
+        return 0;
+}
+
+static void authorization_device_started(void *user, struct exchange_result *result) {
+        struct refusal no_memory = { .kind = REFUSAL_TRANSIENT,
+                                     .message = "out of memory",
+                                     .retry_after_us = -1 };
+        struct authorization *a = user;
+
+        a->call = NULL;
+        if (result->refusal.kind != REFUSAL_NONE) {
+                authorization_fail(a, &result->refusal);
+        } else if (authorization_take_device(a, result) < 0) {
+                authorization_fail(a, &no_memory);
+        } else {
+                authorization_plan(a);
+                authorization_tell_started(a);
+        }
+}
+
+static int authorization_start_device(struct authorization *a) {
+        const struct authorizations_parts *p = &a->book->parts;
+        const struct exchange x = { .kind = EXCHANGE_DEVICE_START, .credential = a->credential };
+
+        authorization_set_lifetime(a, AUTHORIZATION_DEVICE_US);
+        return upstream_begin(p->upstream(p->user, a->credential), &x, authorization_device_started,
+                              a, &a->call);
+}
+
+/* --- start --- */
+
+static void authorizations_supersede(struct authorizations *as, const struct authorization *by) {
+        struct authorization *a = NULL;
+
+        while ((a = authorizations_next(as, a)))
+                if (a != by && a->credential == by->credential &&
+                    strcmp(a->subject, by->subject) == 0)
+                        authorization_cancel(
+                                a,
+                                "a later authorization for the same credential and subject took its place");
+}
+
+static int authorization_new(struct authorizations *as, const struct conf_credential *c,
+                             const char *subject, struct authorization **ret) {
+        struct authorization *a;
+        uint8_t id[(AUTHORIZATION_ID_SIZE - 1) / 2];
+        int r;
+
+        r = timers_reserve(as->parts.timers);
+        if (r < 0)
+                return PASS(r);
+        a = calloc(1, sizeof(*a));
+        if (!a) {
+                timers_release(as->parts.timers);
+                return RAISE(-ENOMEM);
+        }
+        a->book = as;
+        a->credential = c;
+        a->timer.fn = authorization_timer;
+        list_init(&a->watches);
+        list_append(&as->all, &a->link);
+        as->n++;
+        random_fill(as->parts.random, id, sizeof(id));
+        text_hex(id, sizeof(id), a->id);
+        a->subject = strdup(subject);
+        if (!a->subject) {
+                authorization_free(a);
+                return RAISE(-ENOMEM);
+        }
+        *ret = a;
+        return 0;
+}
+
+int authorization_start(struct authorizations *as, const struct conf_credential *c,
+                        const char *subject, void (*started)(void *user, struct authorization *a),
+                        void *user) {
+        struct authorization *a = NULL;
+        int r;
+
+        if (as->n >= AUTHORIZATIONS_MAX)
+                return AUTHORIZATION_E_TOO_MANY;
+        r = authorization_new(as, c, subject, &a);
+        if (r < 0)
+                return PASS(r);
+        r = c->type == CREDENTIAL_DEVICE_CODE ? authorization_start_device(a)
+                                              : authorization_start_browser(a);
+        if (r < 0) {
+                authorization_free(a);
+                return PASS(r);
+        }
+        a->started = started;
+        a->started_user = user;
+        authorization_plan(a);
+        authorizations_supersede(as, a);
+        log_info("credential=%s authorization=%.8s event=authorization_started", c->name, a->id);
+        as->parts.changed(as->parts.user, c);
+        if (a->url)
+                authorization_tell_started(a);
+        return 0;
+}
