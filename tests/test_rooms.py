@@ -25,7 +25,7 @@ MAY_INCLUDE = {
     "api": {"policy", "broker", PLAIN_DATA, NAMES_AND_LIMITS, REFUSAL},
     "policy": {PLAIN_DATA},
     "broker": {"sched", "store/store.h", PLAIN_DATA, NAMES_AND_LIMITS, REFUSAL, TRANSPORT,
-               "provider/scope.h"},  # narrowing a scope is a pure function
+               "provider/scope.h", "provider/pkce.h"},  # pure functions
     "sched": {"provider"},
     "provider": {TRANSPORT, PLAIN_DATA},
     "http": set(),
