@@ -220,21 +220,25 @@ class Emulator:
 
     def start(self, port):
         """On this port; 0: on any."""
-        announced, log = self.directory / "port", self.parent / "log"
+        announced = self.directory / "port"
         announced.unlink(missing_ok=True)
-        with open(log, "ab") as f:
+        with open(self.parent / "log", "ab") as f:
             self.process = subprocess.Popen([EMULATOR, "--directory", str(self.directory), "--exit-with-parent",
                                              *(["--port", str(port)] if port else [])],
                                             stdin=subprocess.DEVNULL, stdout=f, stderr=f)
         eventually(lambda: self.process.poll() is not None or announced.exists(), "the emulator listens")
         if self.process.poll() is not None:
-            raise AssertionError(f"the emulator ended: {log.read_text()}")
+            raise AssertionError(f"the emulator ended: {self.log}")
         self.port = int(announced.read_text())
 
     def stop(self):
         if self.process:
             end(self.process)
         self.process = None
+
+    @property
+    def log(self):
+        return (self.parent / "log").read_text(errors="replace")
 
     def console_file(self, application):
         return self.directory / application / "coze_oauth_config.json"
@@ -491,8 +495,8 @@ class EndToEnd(unittest.TestCase):
         self.check_no_secret()
 
     def check_no_report(self):
-        report = SANITIZER_REPORTS.search(self.daemon.log)
-        self.assertIsNone(report, "a sanitizer's report is in the log")
+        for log in (self.daemon.log, self.emulator.log):
+            self.assertIsNone(SANITIZER_REPORTS.search(log), "a sanitizer has something to report")
 
     def check_no_secret(self):
         """In no log line and in no file that the daemon keeps."""

@@ -212,8 +212,9 @@ class Wait(EndToEnd):
     def test_caller_goes_away(self):
         """It does not take the call with it: the next one profits."""
         self.emulator.fault("latency", times=1, ms=500)
-        self.daemon.send("GET", "/v1/token/developer").connection.close()
-        eventually(lambda: self.emulator.requests() == 1, "the call was made")
+        caller = self.daemon.send("GET", "/v1/token/developer")
+        eventually(lambda: self.emulator.requests() == 1, "the call is made")
+        caller.connection.close()
         self.daemon.token("developer")
         self.assertEqual(self.emulator.requests(), 1)
 
