@@ -40,12 +40,38 @@ const char *ask_text(struct json_object *o, const char *key) {
         return json_object_get_string(v);
 }
 
+char *ask_shown(struct json_object *o, const char *key, char ret[ASK_SHOWN_SIZE]) {
+        const char *text = ask_text(o, key);
+
+        return words_clean(text && *text ? text : "-", ret, ASK_SHOWN_SIZE);
+}
+
+bool ask_is(struct json_object *o, const char *key, const char *value) {
+        const char *text = ask_text(o, key);
+
+        return text && strcmp(text, value) == 0;
+}
+
 int64_t ask_number(struct json_object *o, const char *key) {
         struct json_object *v;
 
         if (!json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, json_type_int))
                 return -1;
         return json_object_get_int64(v);
+}
+
+bool ask_list(struct json_object *o, const char *key, struct json_object **ret) {
+        if (json_object_object_get_ex(o, key, ret) && json_object_is_type(*ret, json_type_array))
+                return true;
+        say("what the daemon sent is not a list of %s: is bearerctl (" BEARERD_VERSION
+            ") older or newer than bearerd?",
+            key);
+        return false;
+}
+
+const char *ask_line(struct json_object *o) {
+        return json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN |
+                                                         JSON_C_TO_STRING_NOSLASHESCAPE);
 }
 
 /* What went wrong */
@@ -182,17 +208,37 @@ static int ask_connect(const struct call *call, char socket[WIRE_SOCKET_MAX], in
         return wire_connect(socket, ASK_CONNECT_US, ret_fd);
 }
 
-int ask_quietly(const struct call *call, const struct wire_request *request,
-                struct wire_answer *ret) {
+int ask_begin(const struct call *call, const struct wire_request *request, int *ret_fd) {
         char socket[WIRE_SOCKET_MAX];
         int fd, r;
 
         r = ask_connect(call, socket, &fd);
         if (r < 0)
                 return r;
-        r = wire_call(fd, request, ret);
+        r = wire_send(fd, request);
+        if (r < 0) {
+                (void) close(fd); /* the question is lost */
+                return r;
+        }
+        *ret_fd = fd;
+        return 0;
+}
+
+int ask_end(int fd, const struct wire_request *request, struct wire_answer *ret) {
+        int r = wire_receive(fd, request, ret);
+
         (void) close(fd); /* one question, one connection */
         return r;
+}
+
+int ask_quietly(const struct call *call, const struct wire_request *request,
+                struct wire_answer *ret) {
+        int fd, r;
+
+        r = ask_begin(call, request, &fd);
+        if (r < 0)
+                return r;
+        return ask_end(fd, request, ret);
 }
 
 int ask_any(const struct call *call, const struct wire_request *request, struct wire_answer *ret) {

@@ -13,7 +13,9 @@
 
 #define ASK_TIMEOUT_S     10 /* for an answer that does not wait for the provider */
 #define ASK_CONNECT_US    INT64_C(5000000)
-#define ASK_SENTENCE_SIZE 1024 /* bytes of a description that are shown */
+#define ASK_SENTENCE_SIZE 1024               /* bytes of a description that are shown */
+#define ASK_SHOWN_SIZE    2112               /* of any other text: room for two descriptions */
+#define ASK_LIST_MAX      (32 * 1024 * 1024) /* bytes of a list of all there is */
 
 /* EXIT_DONE, with *ret a 2xx answer: wire_answer_done(). Otherwise an exit code, and it has been
  * said why. */
@@ -29,14 +31,30 @@ int ask_explain(const struct call *call, const struct wire_answer *answer);
 int ask_quietly(const struct call *call, const struct wire_request *request,
                 struct wire_answer *ret);
 
+/* The two halves of ask_quietly(), for who has more to wait for: between them *ret_fd becomes
+ * readable. ask_end() closes it. 0 or a negative errno. */
+int ask_begin(const struct call *call, const struct wire_request *request, int *ret_fd);
+int ask_end(int fd, const struct wire_request *request, struct wire_answer *ret);
+
 /* The JSON object in the answer, or NULL if it holds something else. json_object_put(). */
 struct json_object *ask_json(const struct wire_answer *answer);
 
 /* Borrowed from `o`; NULL: absent, or not a text. */
 const char *ask_text(struct json_object *o, const char *key);
 
+/* The text, fit for a terminal; "-" when it is absent. Returns `ret`. */
+char *ask_shown(struct json_object *o, const char *key, char ret[ASK_SHOWN_SIZE]);
+
+bool ask_is(struct json_object *o, const char *key, const char *value);
+
 /* -1: absent, or not a number. */
 int64_t ask_number(struct json_object *o, const char *key);
+
+/* The array `key` of `o`, borrowed. False: it has been said that there is none. */
+bool ask_list(struct json_object *o, const char *key, struct json_object **ret);
+
+/* `o` as one line of JSON, valid until it changes. */
+const char *ask_line(struct json_object *o);
 
 /* What the provider said, from the members `status`, `error`, `message` and `logid`:
  * "HTTP 401 invalid_client: bad kid; logid 2024..."; "" if there are none. Returns `ret`. */

@@ -18,8 +18,9 @@
 #include "client/wire.h"
 #include "client/words.h"
 
-#define N_ELEMENTS(a) (sizeof(a) / sizeof((a)[0]))
-#define NEAR          3 /* slips within which a word is taken for a misspelling */
+#define N_ELEMENTS(a)    (sizeof(a) / sizeof((a)[0]))
+#define LOGIN_WAIT_MAX_S 86400 /* longer than any authorization is open */
+#define NEAR             3     /* slips within which a word is taken for a misspelling */
 
 void say(const char *format, ...) {
         char line[4096];
@@ -42,6 +43,9 @@ enum option_id {
         OPTION_JSON,
         OPTION_ENV,
         OPTION_EXPIRES_AT,
+        OPTION_NO_BROWSER,
+        OPTION_SUBJECTS,
+        OPTION_CANCEL,
         OPTION_USER,
         OPTION_SOCKET,
         OPTION_HELP,
@@ -53,6 +57,7 @@ enum option_id {
 
 struct parsed {
         struct call call;
+        int64_t wait_max_s; /* of the verb */
         bool help, version;
 };
 
@@ -88,7 +93,7 @@ static int option_min_ttl(struct parsed *p, const char *value) {
 }
 
 static int option_wait(struct parsed *p, const char *value) {
-        return option_span("--wait", value, PROTOCOL_WAIT_MAX_S, &p->call.wait_s);
+        return option_span("--wait", value, p->wait_max_s, &p->call.wait_s);
 }
 
 static int option_rejected(struct parsed *p, const char *value) {
@@ -148,6 +153,23 @@ static int option_expires_at(struct parsed *p, const char *value) {
         return 0;
 }
 
+static int option_no_browser(struct parsed *p, const char *value) {
+        (void) value;
+        p->call.no_browser = true;
+        return 0;
+}
+
+static int option_subjects(struct parsed *p, const char *value) {
+        (void) value;
+        p->call.subjects = true;
+        return 0;
+}
+
+static int option_cancel(struct parsed *p, const char *value) {
+        p->call.cancel = value;
+        return 0;
+}
+
 static int option_user(struct parsed *p, const char *value) {
         (void) value;
         p->call.user = true;
@@ -187,7 +209,7 @@ static const struct option {
         [OPTION_MIN_TTL] = { "--min-ttl", 0, "SPAN", option_min_ttl,
                              "the token must be good for this long (default: 60s)" },
         [OPTION_WAIT] = { "--wait", 0, "SPAN", option_wait,
-                          "wait this long for it (default: 30s, at most 2min)" },
+                          "wait this long (default: 30s; login: until it ends)" },
         [OPTION_REJECTED] = { "--rejected", 0, "FINGERPRINT", option_rejected,
                               "the API refused that token: renew it" },
         [OPTION_HEADER] = { "--header", 0, NULL, option_header, "print an Authorization header" },
@@ -196,6 +218,11 @@ static const struct option {
                          "print COZE_API_TOKEN=... and COZE_API_BASE=..." },
         [OPTION_EXPIRES_AT] = { "--expires-at", 0, "DATE", option_expires_at,
                                 "when the token expires: 2027-01-31, or UNIX seconds" },
+        [OPTION_NO_BROWSER] = { "--no-browser", 0, NULL, option_no_browser,
+                                "print the address, do not open it" },
+        [OPTION_SUBJECTS] = { "--subjects", 0, NULL, option_subjects,
+                              "all end users below the credential" },
+        [OPTION_CANCEL] = { "--cancel", 0, "ID", option_cancel, "end this one" },
         [OPTION_USER] = { "--user", 0, NULL, option_user,
                           "the configuration of bearerd --user, not the system's" },
         [OPTION_SOCKET] = { "--socket", 0, "PATH", option_socket,
@@ -214,9 +241,11 @@ static const struct verb {
         const char *help;
         int (*run)(const struct call *call);
         unsigned options;
-        int least, most; /* operands */
-        bool command;    /* a command follows them */
-        bool secret;     /* a token passes through: no core dump, no debugger */
+        int least, most;    /* operands */
+        int64_t wait_max_s; /* 0: as long as the daemon waits */
+        bool file;          /* the operand is one; else a name */
+        bool command;       /* a command follows them */
+        bool secret;        /* a token passes through: no core dump, no debugger */
 } verbs[] = {
         { "get", "NAME", "print a token that is still good", verb_get,
           BIT(OPTION_SUBJECT) | BIT(OPTION_MIN_TTL) | BIT(OPTION_WAIT) | BIT(OPTION_REJECTED) |
@@ -227,11 +256,20 @@ static const struct verb {
           .most = 1, .command = true, .secret = true },
         { "set", "NAME", "hand over a new static token, on standard input", verb_set,
           BIT(OPTION_EXPIRES_AT), .least = 1, .most = 1, .secret = true },
+        { "login", "NAME", "have a person authorize it, in a browser or with a code", verb_login,
+          BIT(OPTION_SUBJECT) | BIT(OPTION_NO_BROWSER) | BIT(OPTION_WAIT) | BIT(OPTION_JSON),
+          .least = 1, .most = 1, .wait_max_s = LOGIN_WAIT_MAX_S, .secret = true },
+        { "logout", "NAME", "forget its grant and tokens", verb_logout, BIT(OPTION_SUBJECT),
+          .least = 1, .most = 1 },
+        { "authorizations", "[NAME]", "who is being asked to authorize", verb_authorizations,
+          BIT(OPTION_CANCEL) | BIT(OPTION_JSON), .most = 1 },
         { "list", "", "names of the credentials that you may use", verb_list, .options = 0 },
         { "status", "[NAME]", "their state, and what needs attention", verb_status,
-          BIT(OPTION_JSON), .most = 1 },
+          BIT(OPTION_SUBJECTS) | BIT(OPTION_JSON), .most = 1 },
         { "check", "[FILE]", "check the configuration and its keys", verb_check, BIT(OPTION_USER),
-          .most = 1 },
+          .most = 1, .file = true },
+        { "rekey", "[FILE]", "seal all grants with a new key", verb_rekey, BIT(OPTION_USER),
+          .most = 1, .file = true },
         { "health", "", "tell whether the daemon runs and every token is good", verb_health,
           .options = 0 },
         { "help", "[VERB]", "this text, or the options of a verb", verb_help, .most = 1 },
@@ -271,7 +309,6 @@ static void help_print(void) {
         (void) puts("\nExamples:\n"
                     "  bearerctl get bot --header | curl -H @- https://api.coze.cn/v1/workspaces\n"
                     "  bearerctl exec bot -- python3 app.py\n"
-                    "  bearerctl set mypat --expires-at 2027-01-31 < token.txt\n"
                     "\nExit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable,\n"
                     "4 access denied, 5 authorization required, 6 upstream failed.\n"
                     "More: bearerctl help VERB, man bearerctl");
@@ -385,7 +422,7 @@ static int parse_option(struct parsed *p, const struct verb *verb, char **argv, 
 }
 
 static int parse_operand(struct parsed *p, const struct verb *verb, const char *word) {
-        if (verb->run == verb_check) {
+        if (verb->file) {
                 p->call.file = word;
                 return EXIT_DONE;
         }
@@ -415,6 +452,9 @@ static int parse(char **argv, struct parsed *p, const struct verb **ret_verb) {
                         verb = verb_find(word);
                         if (!verb)
                                 r = usage_unknown_verb(word);
+                        else
+                                p->wait_max_s = verb->wait_max_s ? verb->wait_max_s
+                                                                 : PROTOCOL_WAIT_MAX_S;
                 } else if (operands < verb->most) {
                         operands++;
                         r = parse_operand(p, verb, word);

@@ -33,15 +33,18 @@ enum form { /* how a token or a state is printed */
 struct call {
         const char *socket;   /* NULL: wire_find_socket() */
         const char *name;     /* a valid name, or NULL where the verb allows it */
-        const char *file;     /* check; NULL: the default */
+        const char *file;     /* check, rekey; NULL: the default */
         char **command;       /* exec; NULL-terminated, at least one word */
         const char *subject;  /* NULL: the credential itself */
         const char *rejected; /* a fingerprint, or NULL */
+        const char *cancel;   /* authorizations; an id, or NULL */
         int64_t min_ttl_s;    /* -1: the daemon's default */
-        int64_t wait_s;       /* the same */
+        int64_t wait_s;       /* the same; login: to the end */
         int64_t expires_at;   /* set; UNIX seconds, -1: not given */
         enum form form;
-        bool user; /* check: the configuration of bearerd --user */
+        bool user;       /* check, rekey: the configuration of bearerd --user */
+        bool subjects;   /* status: of the credential, not itself */
+        bool no_browser; /* login */
 };
 
 int verb_get(const struct call *call);
@@ -49,7 +52,11 @@ int verb_exec(const struct call *call);
 int verb_set(const struct call *call);
 int verb_list(const struct call *call);
 int verb_status(const struct call *call);
+int verb_login(const struct call *call);
+int verb_logout(const struct call *call);
+int verb_authorizations(const struct call *call);
 int verb_check(const struct call *call);
+int verb_rekey(const struct call *call);
 int verb_health(const struct call *call);
 
 /* "bearerctl: ..." on standard error, one line, one write. */

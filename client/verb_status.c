@@ -4,30 +4,22 @@
  * list and status: what the daemon holds
  *
  * The daemon's JSON is shown as it came (--json), as names for scripts (list), or for people: a
- * table that fits 80 columns with what needs attention below it, or all about one credential.
+ * table that fits 80 columns with what needs attention below it, or all about one credential. Its
+ * subjects may be a hundred thousand: they are shown page by page, each JSON object on a line.
  */
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "client/ask.h"
 #include "client/protocol.h"
+#include "client/screen.h"
+#include "client/table.h"
 #include "client/words.h"
 
-#define STATUS_LIST_MAX (32 * 1024 * 1024) /* bytes of the list of all credentials */
-#define STATUS_WIDTH    80
-#define STATUS_TEXT     (2 * ASK_SENTENCE_SIZE + 64)
-
-enum colour {
-        COLOUR_NONE,
-        COLOUR_GOOD,
-        COLOUR_WAITING,
-        COLOUR_BAD,
-};
+#define STATUS_PAGE 100 /* subjects in one answer */
 
 static const struct {
         const char *name;  /* in the daemon's answer */
@@ -42,45 +34,16 @@ static const struct {
         { "authorization_required", "unauthorized", COLOUR_BAD },
 };
 
-static const struct {
-        const char *on, *off;
-} status_colours[] = {
-        [COLOUR_NONE] = { "", "" },
-        [COLOUR_GOOD] = { "\033[32m", "\033[0m" },
-        [COLOUR_WAITING] = { "\033[33m", "\033[0m" },
-        [COLOUR_BAD] = { "\033[31m", "\033[0m" },
-};
-
-static bool status_in_colour(void) {
-        const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
-
-        return isatty(STDOUT_FILENO) && !(no_color && *no_color) &&
-               !(term && strcmp(term, "dumb") == 0);
-}
-
-/* Text from the daemon, fit for a terminal; "-" when it is absent. Returns `ret`. */
-static char *status_text(struct json_object *o, const char *key, char ret[STATUS_TEXT]) {
-        const char *text = ask_text(o, key);
-
-        return words_clean(text && *text ? text : "-", ret, STATUS_TEXT);
-}
-
-static bool status_is(struct json_object *o, const char *key, const char *value) {
-        const char *text = ask_text(o, key);
-
-        return text && strcmp(text, value) == 0;
-}
-
 static const char *status_state(struct json_object *o, bool coloured, enum colour *ret_colour,
-                                char ret[STATUS_TEXT]) {
+                                char ret[ASK_SHOWN_SIZE]) {
         *ret_colour = COLOUR_NONE;
         for (size_t i = 0; i < sizeof(status_states) / sizeof(status_states[0]); i++)
-                if (status_is(o, "state", status_states[i].name)) {
+                if (ask_is(o, "state", status_states[i].name)) {
                         if (coloured)
                                 *ret_colour = status_states[i].colour;
                         return status_states[i].shown;
                 }
-        return status_text(o, "state", ret); /* of a newer daemon */
+        return ask_shown(o, "state", ret); /* of a newer daemon */
 }
 
 /* "in 53min 2s", "never", "-": there is no token. Returns `ret`. */
@@ -93,12 +56,12 @@ static char *status_expiry(struct json_object *o, int64_t now, char ret[WORDS_SP
 }
 
 /* What last went wrong, or NULL: "HTTP 503: busy (2h ago). Wait." of an object, or a sentence. */
-static const char *status_trouble(struct json_object *o, int64_t now, char ret[STATUS_TEXT]) {
+static const char *status_trouble(struct json_object *o, int64_t now, char ret[ASK_SHOWN_SIZE]) {
         char said[ASK_SENTENCE_SIZE], when[WORDS_SPAN_SIZE] = "", advice[ASK_SENTENCE_SIZE] = "";
         struct json_object *trouble;
 
         if (ask_text(o, "last_error"))
-                return status_text(o, "last_error", ret);
+                return ask_shown(o, "last_error", ret);
         if (!json_object_object_get_ex(o, "last_error", &trouble) ||
             !json_object_is_type(trouble, json_type_object))
                 return NULL;
@@ -107,37 +70,44 @@ static const char *status_trouble(struct json_object *o, int64_t now, char ret[S
                 (void) words_when(ask_number(trouble, "at"), now, when);
         if (ask_text(trouble, "advice"))
                 (void) words_clean(ask_text(trouble, "advice"), advice, sizeof(advice));
-        (void) snprintf(ret, STATUS_TEXT, "%s%s%s%s%s%s", *said ? said : "the provider failed",
+        (void) snprintf(ret, ASK_SHOWN_SIZE, "%s%s%s%s%s%s", *said ? said : "the provider failed",
                         *when ? " (" : "", when, *when ? ")" : "", *advice ? ". " : "", advice);
         return ret;
 }
 
 /* What a person should know or do, in a sentence, or NULL. */
-static const char *status_advice(struct json_object *o, int64_t now, char ret[STATUS_TEXT]) {
-        const bool is_static = status_is(o, "type", "pat") || status_is(o, "type", "sat");
-        char name[STATUS_TEXT];
+static const char *status_advice(struct json_object *o, char ret[ASK_SHOWN_SIZE]) {
+        const bool is_static = ask_is(o, "type", "pat") || ask_is(o, "type", "sat");
+        const bool unauthorized = ask_is(o, "state", "authorization_required");
+        char name[ASK_SHOWN_SIZE];
 
         if (ask_text(o, "warning"))
-                return status_text(o, "warning", ret);
-        if (is_static &&
-            (status_is(o, "state", "expired") || status_is(o, "state", "authorization_required"))) {
-                (void) snprintf(ret, STATUS_TEXT,
-                                "make a new token in Coze's console, then: bearerctl set %.64s",
-                                status_text(o, "name", name));
-                return ret;
-        }
-        if (status_is(o, "state", "ready") || status_is(o, "state", "idle"))
-                return NULL; /* what went wrong is over */
-        return status_trouble(o, now, ret);
+                return ask_shown(o, "warning", ret);
+        if (!unauthorized && !(is_static && ask_is(o, "state", "expired")))
+                return NULL;
+        (void) snprintf(ret, ASK_SHOWN_SIZE,
+                        is_static ? "make a new token in Coze's console, then: bearerctl set %.64s"
+                                  : "a person must authorize it: bearerctl login %.64s",
+                        ask_shown(o, "name", name));
+        return ret;
 }
 
-/* How many columns the first `len` bytes of UTF-8 take, near enough: a character, a column. */
-static int status_columns(const char *text, size_t len) {
-        int n = 0;
+/* What needs attention: the advice, for what needs a person; else what went wrong and is not over.
+ * NULL: nothing. */
+static const char *status_attention(struct json_object *o, int64_t now, char ret[ASK_SHOWN_SIZE]) {
+        const char *advice = status_advice(o, ret);
+        char trouble[ASK_SHOWN_SIZE], name[ASK_SHOWN_SIZE];
 
-        for (size_t i = 0; i < len; i++)
-                n += ((unsigned char) text[i] & 0xc0) != 0x80;
-        return n;
+        if (!advice && !ask_is(o, "state", "ready") && !ask_is(o, "state", "idle"))
+                return status_trouble(o, now, ret);
+        if (!advice || !strstr(advice, "bearerctl login") || !status_trouble(o, now, trouble))
+                return advice;
+        if (strstr(trouble, "bearerctl login")) /* it says so itself */
+                return strcpy(ret, trouble);
+        (void) snprintf(ret, ASK_SHOWN_SIZE, "%.1900s%s To authorize again: bearerctl login %.64s",
+                        trouble, trouble[strlen(trouble) - 1] == '.' ? "" : ".",
+                        ask_shown(o, "name", name));
+        return ret;
 }
 
 /* Prints words from column `at` on, further lines from column `indent` on. */
@@ -149,10 +119,10 @@ static void status_wrap(const char *text, int at, int indent) {
 
                 text += strspn(text, " ");
                 len = strcspn(text, " ");
-                width = status_columns(text, len);
+                width = table_columns(text, len);
                 if (len == 0)
                         break;
-                if (!fresh && at + 1 + width > STATUS_WIDTH) {
+                if (!fresh && at + 1 + width > TABLE_WIDTH) {
                         (void) printf("\n%*s", indent, "");
                         at = indent;
                         fresh = true;
@@ -177,104 +147,56 @@ enum column {
 static const char *const status_titles[COLUMN_MAX] = { "NAME", "PROVIDER", "TYPE", "STATE",
                                                        "EXPIRES" };
 
-static void status_cells(struct json_object *o, int64_t now, bool coloured, enum colour *ret_colour,
-                         char cells[COLUMN_MAX][STATUS_TEXT]) {
-        char state[STATUS_TEXT];
+struct status_row {
+        char texts[COLUMN_MAX][ASK_SHOWN_SIZE];
+        const char *cells[COLUMN_MAX];
+        enum colour colour; /* of the state */
+};
 
-        (void) status_text(o, "name", cells[COLUMN_NAME]);
-        (void) status_text(o, "provider", cells[COLUMN_PROVIDER]);
-        (void) status_text(o, "type", cells[COLUMN_TYPE]);
-        strcpy(cells[COLUMN_STATE], status_state(o, coloured, ret_colour, state));
-        (void) status_expiry(o, now, cells[COLUMN_EXPIRES]);
-}
-
-/* As wide as the widest cell; names, then providers give way until all fit. */
-static void status_measure(struct json_object *list, int64_t now, int widths[COLUMN_MAX]) {
-        static const struct {
-                enum column column;
-                int least;
-        } yielding[] = { { COLUMN_NAME, 16 },
-                         { COLUMN_PROVIDER, 8 },
-                         { COLUMN_NAME, 4 },
-                         { COLUMN_TYPE, 4 },
-                         { COLUMN_STATE, 5 } };
-        char cells[COLUMN_MAX][STATUS_TEXT];
-        enum colour unused;
-        int over = 2 * (COLUMN_MAX - 1) - STATUS_WIDTH;
-
-        for (int c = 0; c < COLUMN_MAX; c++)
-                widths[c] = (int) strlen(status_titles[c]);
-        for (size_t i = 0; i < json_object_array_length(list); i++) {
-                status_cells(json_object_array_get_idx(list, i), now, false, &unused, cells);
-                for (int c = 0; c < COLUMN_MAX; c++) {
-                        int width = status_columns(cells[c], strlen(cells[c]));
-
-                        if (width > widths[c])
-                                widths[c] = width;
-                }
-        }
-        for (int c = 0; c < COLUMN_MAX; c++)
-                over += widths[c];
-        for (size_t i = 0; i < sizeof(yielding) / sizeof(yielding[0]) && over > 0; i++) {
-                int *width = &widths[yielding[i].column];
-                int spare = *width - yielding[i].least, cut = spare < over ? spare : over;
-
-                if (cut > 0) {
-                        *width -= cut;
-                        over -= cut;
-                }
-        }
-}
-
-/* Prints a cell, cut with a "~" if it is too wide; padded, unless it is the last of its row. */
-static void status_print_cell(const char *text, int width, bool last, enum colour colour) {
-        int columns = status_columns(text, strlen(text));
-
-        (void) fputs(status_colours[colour].on, stdout);
-        if (columns > width) {
-                for (int n = 0; *text; text++) {
-                        n += ((unsigned char) *text & 0xc0) != 0x80;
-                        if (n == width)
-                                break;
-                        (void) putchar(*text);
-                }
-                (void) putchar('~');
-        } else
-                (void) fputs(text, stdout);
-        (void) fputs(status_colours[colour].off, stdout);
-        if (last)
-                (void) putchar('\n');
-        else
-                (void) printf("%*s", (columns > width ? 0 : width - columns) + 2, "");
+static void status_make_row(struct json_object *o, int64_t now, bool coloured,
+                            struct status_row *ret) {
+        ret->cells[COLUMN_NAME] = ask_shown(o, "name", ret->texts[COLUMN_NAME]);
+        ret->cells[COLUMN_PROVIDER] = ask_shown(o, "provider", ret->texts[COLUMN_PROVIDER]);
+        ret->cells[COLUMN_TYPE] = ask_shown(o, "type", ret->texts[COLUMN_TYPE]);
+        ret->cells[COLUMN_STATE] = status_state(o, coloured, &ret->colour,
+                                                ret->texts[COLUMN_STATE]);
+        ret->cells[COLUMN_EXPIRES] = status_expiry(o, now, ret->texts[COLUMN_EXPIRES]);
 }
 
 static void status_print_table(struct json_object *list, int64_t now) {
-        const bool coloured = status_in_colour();
-        char cells[COLUMN_MAX][STATUS_TEXT], name[STATUS_TEXT], advice[STATUS_TEXT];
-        int widths[COLUMN_MAX];
+        static const struct table_yield yielding[] = { { COLUMN_NAME, 16 },
+                                                       { COLUMN_PROVIDER, 8 },
+                                                       { COLUMN_NAME, 4 },
+                                                       { COLUMN_TYPE, 4 },
+                                                       { COLUMN_STATE, 5 } };
+        struct table table = { .columns = COLUMN_MAX };
+        char name[ASK_SHOWN_SIZE], attention[ASK_SHOWN_SIZE];
+        struct status_row row;
+        struct screen screen;
         bool any = false;
 
-        status_measure(list, now, widths);
-        for (int c = 0; c < COLUMN_MAX; c++)
-                status_print_cell(status_titles[c], widths[c], c + 1 == COLUMN_MAX, COLOUR_NONE);
+        screen_look(&screen);
+        table_measure(&table, status_titles);
         for (size_t i = 0; i < json_object_array_length(list); i++) {
-                enum colour colour;
-
-                status_cells(json_object_array_get_idx(list, i), now, coloured, &colour, cells);
-                for (int c = 0; c < COLUMN_MAX; c++)
-                        status_print_cell(cells[c], widths[c], c + 1 == COLUMN_MAX,
-                                          c == COLUMN_STATE ? colour : COLOUR_NONE);
+                status_make_row(json_object_array_get_idx(list, i), now, false, &row);
+                table_measure(&table, row.cells);
+        }
+        table_fit(&table, yielding, sizeof(yielding) / sizeof(yielding[0]));
+        table_print(&table, status_titles, COLUMN_STATE, COLOUR_NONE);
+        for (size_t i = 0; i < json_object_array_length(list); i++) {
+                status_make_row(json_object_array_get_idx(list, i), now, screen.colour, &row);
+                table_print(&table, row.cells, COLUMN_STATE, row.colour);
         }
         for (size_t i = 0; i < json_object_array_length(list); i++) {
                 struct json_object *o = json_object_array_get_idx(list, i);
-                const char *text = status_advice(o, now, advice);
+                const char *text = status_attention(o, now, attention);
 
                 if (!text)
                         continue;
                 if (!any)
                         (void) putchar('\n');
                 any = true;
-                status_wrap(text, printf("%s: ", status_text(o, "name", name)) - 1, 4);
+                status_wrap(text, printf("%s: ", ask_shown(o, "name", name)) - 1, 4);
         }
 }
 
@@ -286,7 +208,7 @@ static void status_print_line(const char *label, const char *text) {
 
 /* "in 41min 3s (2026-11-05 14:00:00 +0800)" */
 static void status_print_time(const char *label, const char *verb, int64_t at, int64_t now) {
-        char when[WORDS_SPAN_SIZE], date[64] = "?", text[STATUS_TEXT];
+        char when[WORDS_SPAN_SIZE], date[64] = "?", text[ASK_SHOWN_SIZE];
         time_t t = (time_t) at;
         struct tm tm;
 
@@ -302,20 +224,22 @@ static void status_print_one(struct json_object *o, int64_t now) {
         static const struct {
                 const char *key, *label;
         } texts[] = { { "provider", "provider" }, { "api_url", "API" }, { "type", "type" } };
-        char text[STATUS_TEXT], line[STATUS_TEXT + 32], trouble[STATUS_TEXT] = "";
+        char text[ASK_SHOWN_SIZE], line[ASK_SHOWN_SIZE + 32];
+        struct screen screen;
         enum colour colour;
         int64_t subjects = ask_number(o, "subjects");
         const char *state;
 
-        status_print_line("name", status_text(o, "name", text));
+        status_print_line("name", ask_shown(o, "name", text));
         for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
                 if (ask_text(o, texts[i].key))
-                        status_print_line(texts[i].label, status_text(o, texts[i].key, text));
-        state = status_state(o, status_in_colour(), &colour, text);
-        (void) printf("%-9s %s%s%s\n", "state", status_colours[colour].on, state,
-                      status_colours[colour].off);
+                        status_print_line(texts[i].label, ask_shown(o, texts[i].key, text));
+        screen_look(&screen);
+        state = status_state(o, screen.colour, &colour, text);
+        (void) printf("%-9s %s%s%s\n", "state", screen_colour_on(colour), state,
+                      screen_colour_off(colour));
         if (ask_text(o, "fingerprint")) {
-                (void) snprintf(line, sizeof(line), "%s%s", status_text(o, "fingerprint", text),
+                (void) snprintf(line, sizeof(line), "%s%s", ask_shown(o, "fingerprint", text),
                                 ask_number(o, "expires_at") < 0 ? ", never expires" : "");
                 status_print_line("token", line);
         }
@@ -324,9 +248,9 @@ static void status_print_one(struct json_object *o, int64_t now) {
         status_print_time("grant", "expires ", ask_number(o, "grant_expires_at"), now);
         if (subjects > 0)
                 (void) printf("%-9s %" PRId64 "\n", "subjects", subjects);
-        if (status_trouble(o, now, trouble))
-                status_print_line("trouble", trouble);
-        if (status_advice(o, now, text) && strcmp(text, trouble) != 0)
+        if (status_trouble(o, now, text))
+                status_print_line("trouble", text);
+        if (status_advice(o, text))
                 status_print_line("note", text);
 }
 
@@ -337,7 +261,7 @@ static int status_ask(const struct call *call, struct wire_answer *ret) {
         const struct wire_request request = { .method = "GET",
                                               .path = path.text,
                                               .accept = "application/json",
-                                              .answer_max = STATUS_LIST_MAX,
+                                              .answer_max = ASK_LIST_MAX,
                                               .timeout_us = ASK_TIMEOUT_S * INT64_C(1000000) };
 
         if (call->name)
@@ -346,32 +270,96 @@ static int status_ask(const struct call *call, struct wire_answer *ret) {
         return ask(call, &request, ret);
 }
 
-/* False: it has been said that there is no such list. Borrowed from `o`. */
-static bool status_get_list(struct json_object *o, struct json_object **ret) {
-        if (json_object_object_get_ex(o, "credentials", ret) &&
-            json_object_is_type(*ret, json_type_array))
-                return true;
-        say("what the daemon sent is not a list of credentials: is bearerctl (" BEARERD_VERSION
-            ") older or newer than bearerd?");
-        return false;
-}
-
 int verb_list(const struct call *call) {
         AUTO(wire_answer_done) struct wire_answer answer = { 0 };
         AUTO(ask_json_putp) struct json_object *o = NULL;
         struct json_object *list;
-        char name[STATUS_TEXT];
+        char name[ASK_SHOWN_SIZE];
         int r;
 
         r = status_ask(call, &answer);
         if (r != EXIT_DONE)
                 return r;
         o = ask_json(&answer);
-        if (!status_get_list(o, &list))
+        if (!ask_list(o, "credentials", &list))
                 return EXIT_FAILED;
         for (size_t i = 0; i < json_object_array_length(list); i++)
-                (void) puts(status_text(json_object_array_get_idx(list, i), "name", name));
+                (void) puts(ask_shown(json_object_array_get_idx(list, i), "name", name));
         return finish();
+}
+
+/* Subjects */
+
+static void status_print_subject(struct json_object *o, const struct screen *screen, int64_t now) {
+        char text[ASK_SHOWN_SIZE], when[WORDS_SPAN_SIZE] = "-";
+        const int64_t grant = ask_number(o, "grant_expires_at");
+        enum colour colour;
+        const char *state;
+
+        if (grant >= 0)
+                (void) words_when(grant, now, when);
+        state = status_state(o, screen->colour, &colour, text);
+        (void) printf("%s%-12s%s  %-12s", screen_colour_on(colour), state,
+                      screen_colour_off(colour), when);
+        (void) printf("  %s\n", ask_shown(o, "subject", text));
+}
+
+/* Prints a page; `after` becomes where the next one begins, or "". An exit code. */
+static int status_print_page(const struct call *call, const struct screen *screen,
+                             char after[ASK_SHOWN_SIZE]) {
+        AUTO(wire_answer_done) struct wire_answer answer = { 0 };
+        AUTO(ask_json_putp) struct json_object *o = NULL;
+        struct wire_path path;
+        const struct wire_request request = { .method = "GET",
+                                              .path = path.text,
+                                              .accept = "application/json",
+                                              .timeout_us = ASK_TIMEOUT_S * INT64_C(1000000) };
+        struct json_object *list;
+        const char *next;
+        int r;
+
+        (void) wire_path_begin(&path, PROTOCOL_PATH_CREDENTIALS "/", call->name,
+                               "/subjects");                      /* a valid name */
+        (void) wire_path_add_number(&path, "limit", STATUS_PAGE); /* fits */
+        if (*after && wire_path_add(&path, "after", after) < 0) {
+                say("%s: what the daemon sent as the next page is too long", call->name);
+                return EXIT_FAILED;
+        }
+        r = ask(call, &request, &answer);
+        if (r != EXIT_DONE)
+                return r;
+        o = ask_json(&answer);
+        if (!ask_list(o, "subjects", &list))
+                return EXIT_FAILED;
+        for (size_t i = 0; i < json_object_array_length(list); i++) {
+                struct json_object *subject = json_object_array_get_idx(list, i);
+
+                if (call->form == FORM_JSON)
+                        (void) puts(ask_line(subject));
+                else
+                        status_print_subject(subject, screen, time(NULL));
+        }
+        next = ask_text(o, "next");
+        if (next && (strlen(next) >= ASK_SHOWN_SIZE || strcmp(next, after) == 0)) {
+                say("%s: the daemon's pages do not end: see journalctl -u bearerd", call->name);
+                return EXIT_FAILED;
+        }
+        strcpy(after, next ? next : "");
+        return EXIT_DONE;
+}
+
+static int status_print_subjects(const struct call *call) {
+        char after[ASK_SHOWN_SIZE] = "";
+        struct screen screen;
+        int r;
+
+        screen_look(&screen);
+        if (call->form != FORM_JSON)
+                (void) printf("%-12s  %-12s  %s\n", "STATE", "GRANT ENDS", "SUBJECT");
+        do {
+                r = status_print_page(call, &screen, after);
+        } while (r == EXIT_DONE && *after && !ferror(stdout));
+        return r == EXIT_DONE ? finish() : r;
 }
 
 int verb_status(const struct call *call) {
@@ -380,11 +368,17 @@ int verb_status(const struct call *call) {
         struct json_object *list;
         int r;
 
+        if (call->subjects && !call->name) {
+                say("status: whose subjects? bearerctl status NAME --subjects");
+                return EXIT_USAGE;
+        }
+        if (call->subjects)
+                return status_print_subjects(call);
         r = status_ask(call, &answer);
         if (r != EXIT_DONE)
                 return r;
         o = ask_json(&answer);
-        if (call->name ? !o : !status_get_list(o, &list)) {
+        if (call->name ? !o : !ask_list(o, "credentials", &list)) {
                 if (call->name)
                         say("%s: what the daemon sent is not a state", call->name);
                 return EXIT_FAILED;

@@ -197,8 +197,7 @@ static int wire_wait(int fd, short events, int64_t deadline) {
         }
 }
 
-/* -ECONNRESET: the other end does not read on; it may have answered all the same. */
-static int wire_send(int fd, struct iovec iov[2], int64_t deadline) {
+static int wire_send_pieces(int fd, struct iovec iov[2], int64_t deadline) {
         struct msghdr message = { .msg_iov = iov, .msg_iovlen = 2 };
 
         while (iov[0].iov_len + iov[1].iov_len > 0) {
@@ -208,7 +207,7 @@ static int wire_send(int fd, struct iovec iov[2], int64_t deadline) {
 
                 if (n < 0) {
                         if (errno == EPIPE || errno == ECONNRESET)
-                                return -ECONNRESET;
+                                return 0; /* it may have answered all the same: receive on */
                         if (errno == EINTR)
                                 continue;
                         if (errno != EAGAIN)
@@ -230,7 +229,7 @@ static int wire_send(int fd, struct iovec iov[2], int64_t deadline) {
         return 0;
 }
 
-static int wire_send_request(int fd, const struct wire_request *request, int64_t deadline) {
+static int wire_send_until(int fd, const struct wire_request *request, int64_t deadline) {
         char head[WIRE_REQUEST_HEAD_MAX], about_body[96] = "";
         struct iovec iov[2];
         int n;
@@ -251,7 +250,7 @@ static int wire_send_request(int fd, const struct wire_request *request, int64_t
         iov[0] = (struct iovec){ head, (size_t) n };
         iov[1] = request->body ? (struct iovec){ (void *) request->body, request->body_len }
                                : (struct iovec){ head, 0 };
-        return wire_send(fd, iov, deadline);
+        return wire_send_pieces(fd, iov, deadline);
 }
 
 /* The answer's head */
@@ -656,18 +655,16 @@ static int wire_read_answer(struct wire_reading *rd, struct wire_head *head) {
         return wire_read_until_close(rd);
 }
 
-int wire_call(int fd, const struct wire_request *request, struct wire_answer *ret) {
+static int wire_receive_until(int fd, const struct wire_request *request, int64_t deadline,
+                              struct wire_answer *ret) {
         struct wire_reading rd = {
                 .fd = fd,
-                .deadline = wire_deadline(request->timeout_us),
+                .deadline = deadline,
                 .body_max = request->answer_max ? request->answer_max : WIRE_BODY_MAX,
         };
         struct wire_head head;
         int r;
 
-        r = wire_send_request(fd, request, rd.deadline);
-        if (r < 0 && r != -ECONNRESET)
-                return r;
         r = wire_read_answer(&rd, &head);
         if (r < 0) {
                 wire_release(rd.memory, rd.capacity);
@@ -681,4 +678,22 @@ int wire_call(int fd, const struct wire_request *request, struct wire_answer *re
         ret->body_len = rd.body_end - rd.body;
         ret->body[ret->body_len] = '\0';
         return 0;
+}
+
+int wire_send(int fd, const struct wire_request *request) {
+        return wire_send_until(fd, request, wire_deadline(request->timeout_us));
+}
+
+int wire_receive(int fd, const struct wire_request *request, struct wire_answer *ret) {
+        return wire_receive_until(fd, request, wire_deadline(request->timeout_us), ret);
+}
+
+int wire_call(int fd, const struct wire_request *request, struct wire_answer *ret) {
+        const int64_t deadline = wire_deadline(request->timeout_us);
+        int r;
+
+        r = wire_send_until(fd, request, deadline);
+        if (r < 0)
+                return r;
+        return wire_receive_until(fd, request, deadline, ret);
 }

@@ -88,6 +88,11 @@ struct wire_answer {
  * -ENOMEM, and what the kernel said. */
 int wire_call(int fd, const struct wire_request *request, struct wire_answer *ret);
 
+/* Its two halves, for who has more to wait for than this answer: between them the descriptor
+ * becomes readable. Each may take timeout_us. Errors as above. */
+int wire_send(int fd, const struct wire_request *request);
+int wire_receive(int fd, const struct wire_request *request, struct wire_answer *ret);
+
 /* Wipes and releases; safe on a zeroed struct, and twice. */
 void wire_answer_done(struct wire_answer *answer);
 

@@ -391,6 +391,17 @@ class Usage(Case):
                 (["get", "bot", "--min-ttl=5 parsecs"], "not a time span"),
                 (["get", "bot", "--min-ttl=99999999w"], "too long"),
                 (["get", "bot", "--wait", "121s"], "--wait: 121s is too long: at most 2min"),
+                (["exec", "bot", "--wait", "121s", "true"], "at most 2min"),
+                (["login", "bot", "--wait", "2d"], "--wait: 2d is too long: at most 1d"),
+                (["login"], "bearerctl login NAME"), (["login", "bot", "tv"], "too many"),
+                (["logout"], "bearerctl logout NAME"), (["logni", "bot"], "did you mean login?"),
+                (["get", "bot", "--no-browser"], "get takes no --no-browser"),
+                (["login", "bot", "--nobrowser"], "did you mean --no-browser?"),
+                (["authorizations", "--cancel"], "--cancel needs a value: --cancel ID"),
+                (["authorizations", "--cancel", "../x"], "is not the id of an authorization"),
+                (["authorizations", "--cancel", ""], "is not the id of an authorization"),
+                (["authorizations", "bot", "--cancel", "a"], "not the name of a credential"),
+                (["status", "--subjects"], "bearerctl status NAME --subjects"),
                 (["get", "bot", "--rejected", TOKEN], "never the token itself"),
                 (["get", "bot", "--rejected", "9F86D081884C7D65"], "16 hex digits"),
                 (["--socket", "", "list"], "--socket: a path"),
@@ -410,7 +421,8 @@ class Usage(Case):
         for alias in (["-h"], ["help"], ["--help", "get", "bot"]):
             self.expect(alias, 0, out)
         verbs = re.findall(r"^  (\w+)(?: .*?)?  +\w", out, re.M)
-        self.assertEqual(verbs, ["get", "exec", "set", "list", "status", "check", "health", "help"])
+        self.assertEqual(verbs, ["get", "exec", "set", "login", "logout", "authorizations", "list",
+                                 "status", "check", "rekey", "health", "help"])
         for verb in verbs:
             code, text, err = self.run_ctl("help", verb)
             self.assertEqual((code, err), (0, ""))
@@ -591,7 +603,7 @@ down     coze.cn   jwt                 failing       -
 mypat: expires in 3d 4h: make a new one in Coze's console and hand it over with
     bearerctl set mypat
 old: make a new token in Coze's console, then: bearerctl set old
-site: the refresh token was refused
+site: the refresh token was refused. To authorize again: bearerctl login site
 down: HTTP 503: busy; logid 2024X (2h ago). Wait.
 """
 

@@ -1,0 +1,134 @@
+#include "client/authorization.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/protocol.h"
+#include "client/words.h"
+
+#define PENDING "pending"
+
+static const struct {
+        const char *name;
+        enum colour colour;
+        int exit_code;
+        const char *sentence; /* where the daemon gives no reason */
+} authorization_states[] = {
+        { PENDING, COLOUR_WAITING, EXIT_AUTHORIZE, "it is still waiting" },
+        { "succeeded", COLOUR_GOOD, EXIT_DONE, "it is authorized" },
+        { "denied", COLOUR_BAD, EXIT_AUTHORIZE, "the person refused" },
+        { "expired", COLOUR_BAD, EXIT_AUTHORIZE, "nobody authorized it in time" },
+        { "failed", COLOUR_BAD, EXIT_UPSTREAM, "the provider did not accept the authorization" },
+        { "cancelled", COLOUR_NONE, EXIT_AUTHORIZE, "the authorization was cancelled" },
+};
+
+/* An index, or -1: of a newer daemon. */
+static int authorization_state(struct json_object *o) {
+        for (int i = 0; i < (int) (sizeof(authorization_states) / sizeof(authorization_states[0]));
+             i++)
+                if (ask_is(o, "state", authorization_states[i].name))
+                        return i;
+        return -1;
+}
+
+bool authorization_is_pending(struct json_object *o) {
+        return ask_is(o, "state", PENDING);
+}
+
+enum colour authorization_colour(struct json_object *o) {
+        int i = authorization_state(o);
+
+        return i < 0 ? COLOUR_NONE : authorization_states[i].colour;
+}
+
+int authorization_exit_code(struct json_object *o) {
+        int i = authorization_state(o);
+
+        return i < 0 ? EXIT_FAILED : authorization_states[i].exit_code;
+}
+
+int authorization_path(struct wire_path *path, const char *id) {
+        return wire_path_begin(path, PROTOCOL_PATH_AUTHORIZATIONS "/", id, "");
+}
+
+struct json_object *authorization_read(const struct wire_answer *answer) {
+        struct json_object *o = ask_json(answer);
+        const char *id = ask_text(o, "id");
+
+        if (id && wire_is_name(id) && ask_text(o, "state"))
+                return o;
+        json_object_put(o);
+        say("what the daemon sent is not an authorization: is bearerctl (" BEARERD_VERSION
+            ") older or newer than bearerd?");
+        return NULL;
+}
+
+char *authorization_who(const struct call *call, char ret[ASK_SENTENCE_SIZE]) {
+        char subject[PROTOCOL_SUBJECT_MAX + 1] = "";
+
+        if (call->subject)
+                (void) words_clean(call->subject, subject, sizeof(subject));
+        (void) snprintf(ret, ASK_SENTENCE_SIZE, "%s%s%s", call->name, *subject ? " for " : "",
+                        subject);
+        return ret;
+}
+
+char *authorization_command(const struct call *call, const char *verb,
+                            char ret[ASK_SENTENCE_SIZE]) {
+        char subject[PROTOCOL_SUBJECT_MAX + 1] = "";
+        char *quoted = NULL;
+
+        if (call->subject)
+                quoted = words_quote(words_clean(call->subject, subject, sizeof(subject)));
+        (void) snprintf(ret, ASK_SENTENCE_SIZE, "bearerctl %s %s%s%s", verb, call->name,
+                        quoted ? " --subject " : "", quoted ? quoted : "");
+        free(quoted);
+        return ret;
+}
+
+void authorization_explain(const struct call *call, struct json_object *o) {
+        char who[ASK_SENTENCE_SIZE], command[ASK_SENTENCE_SIZE], said[ASK_SENTENCE_SIZE];
+        char state[ASK_SHOWN_SIZE], reason[ASK_SHOWN_SIZE];
+        const int i = authorization_state(o);
+        const char *text = ask_text(o, "reason");
+        struct json_object *upstream;
+
+        (void) authorization_who(call, who);
+        if (i >= 0 && authorization_states[i].exit_code == EXIT_DONE) {
+                (void) printf("%s is authorized. Its token: %s\n", who,
+                              authorization_command(call, "get", command));
+                return;
+        }
+        if (!text)
+                text = ask_text(o, "error_description");
+        if (text)
+                say("%s: %s", who, words_clean(text, reason, sizeof(reason)));
+        else if (i >= 0)
+                say("%s: %s", who, authorization_states[i].sentence);
+        else
+                say("%s: the authorization is \"%s\", which this bearerctl (" BEARERD_VERSION
+                    ") does not know",
+                    who, ask_shown(o, "state", state));
+        if (json_object_object_get_ex(o, "upstream", &upstream) &&
+            json_object_is_type(upstream, json_type_object) && *ask_refusal(upstream, said))
+                say("the provider said: %s", said);
+        say("to start again: %s", authorization_command(call, "login", command));
+}
+
+int authorization_cancel(const struct call *call, const char *id) {
+        AUTO(wire_answer_done) struct wire_answer answer = { 0 };
+        struct wire_path path;
+        const struct wire_request request = { .method = "DELETE",
+                                              .path = path.text,
+                                              .accept = "application/json",
+                                              .timeout_us = ASK_TIMEOUT_S * INT64_C(1000000) };
+
+        if (authorization_path(&path, id) < 0) {
+                say("\"%s\" is not the id of an authorization: bearerctl authorizations lists them",
+                    id);
+                return EXIT_USAGE;
+        }
+        return ask(call, &request, &answer);
+}
