@@ -256,7 +256,7 @@ static const struct verb {
           .most = 1, .command = true, .secret = true },
         { "set", "NAME", "hand over a new static token, on standard input", verb_set,
           BIT(OPTION_EXPIRES_AT), .least = 1, .most = 1, .secret = true },
-        { "login", "NAME", "have a person authorize it, in a browser or with a code", verb_login,
+        { "login", "NAME", "have a person authorize it, by browser or by code", verb_login,
           BIT(OPTION_SUBJECT) | BIT(OPTION_NO_BROWSER) | BIT(OPTION_WAIT) | BIT(OPTION_JSON),
           .least = 1, .most = 1, .wait_max_s = LOGIN_WAIT_MAX_S, .secret = true },
         { "logout", "NAME", "forget its grant and tokens", verb_logout, BIT(OPTION_SUBJECT),
