@@ -1,0 +1,603 @@
+"""The README's commands and the recipes in client/examples/, against the real daemon and the emulator.
+
+Usage: test_examples.py readme|shell|python|node|go|java. The SDKs themselves are not needed: in their place
+stand the few lines of them that the recipes meet. Exit code 77, with a word about it, where a language's
+tools are not on this machine.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+TREE = pathlib.Path(__file__).resolve().parent.parent
+EXAMPLES = TREE / "client" / "examples"
+sys.path.insert(0, str(TREE / "tests" / "e2e"))
+
+from harness import BEARERCTL, BEARERD, ENVIRONMENT, LIMIT_S, EndToEnd, eventually, fingerprint  # noqa: E402
+
+SUBJECT = "张三 & a/b?c=d+e%20"
+NOWHERE = "/nonexistent/bearerd.sock"
+
+
+def readme_block(language, beginning):
+    """The one code block of README.md in that language that begins so."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", (TREE / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    found = [block for block in blocks if block.startswith(beginning)]
+    if len(found) != 1:
+        raise AssertionError(f"README.md has {len(found)} blocks in {language} that begin with {beginning!r}")
+    return found[0]
+
+
+def path_with_programs(*more):
+    return ":".join([*map(str, more), str(pathlib.Path(BEARERCTL).parent), str(pathlib.Path(BEARERD).parent),
+                     ENVIRONMENT.get("PATH", "/usr/bin:/bin")])
+
+
+def run(arguments, environment, **options):
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=LIMIT_S + 60, env=environment,
+                          check=False, **options)
+
+
+class Bot(EndToEnd):
+    """A daemon with a service app called bot, as the README calls it."""
+
+    def sections(self):
+        return f"""
+            [credential bot]
+            provider = coze-test
+            config_file = {self.emulator.console_file("developer")}
+        """
+
+    def environment(self):
+        return dict(ENVIRONMENT, BEARERD_SOCKET=self.daemon.socket, LANG="C.UTF-8", PYTHONDONTWRITEBYTECODE="1",
+                    PATH=path_with_programs())
+
+    def reject(self):
+        """Somebody's token is refused by the API. The one that takes its place."""
+        old = self.daemon.token("bot").token
+        new = self.daemon.token("bot", f"?rejected={fingerprint(old)}").token
+        self.assertNotEqual(old, new)
+        return new
+
+
+# README.md
+
+
+class Readme(EndToEnd):
+    """Its commands, as they stand there, in the home of somebody who has done nothing yet."""
+
+    def start(self):
+        self.home = self.directory / "home"
+        self.runtime = self.home / "run"
+        (self.home / "Downloads").mkdir(parents=True)
+        self.runtime.mkdir(mode=0o700)
+        shutil.copy(self.emulator.console_file("developer"), self.home / "Downloads")
+        # what the README cannot know: this Coze is another
+        conf_d = self.home / ".config" / "bearerd" / "conf.d"
+        conf_d.mkdir(parents=True)
+        url = f"https://localhost:{self.emulator.port}"
+        self.url = url
+        (conf_d / "emulator.conf").write_text(f"[provider coze.cn]\napi_url = {url}\nwww_url = {url}\n"
+                                              f"ca_file = {self.emulator.directory}/ca.pem\n")
+        self.pid = None
+
+    def tearDown(self):
+        self.assertEqual(self.emulator.state()["violations"], [])
+        self.check_no_report()
+
+    def leave(self, daemon):
+        super().leave(daemon)
+        if self.pid:
+            os.kill(self.pid, 15)
+            eventually(lambda: not (self.runtime / "bearerd" / "bearerd.sock").exists(), "bearerd ends")
+
+    def shell(self, block, log=None):
+        """Runs a block as somebody would who types it; its output."""
+        variables = dict(ENVIRONMENT, HOME=str(self.home), XDG_RUNTIME_DIR=str(self.runtime), LANG="C.UTF-8",
+                         CURL_CA_BUNDLE=str(self.emulator.directory / "ca.pem"), PATH=path_with_programs())
+        log = log or self.directory / "output"
+        with open(log, "wb") as f:
+            code = subprocess.run(["sh", "-ec", block], stdin=subprocess.DEVNULL, stdout=f, stderr=f, env=variables,
+                                  cwd=self.home, timeout=LIMIT_S + 60, check=False).returncode
+        output = log.read_text()
+        self.assertEqual(code, 0, f"{block}\n{output}")
+        return output
+
+    def test_from_download_to_token(self):
+        begin = readme_block("sh", "mkdir -p ~/.config/bearerd")
+        self.shell(begin + "echo $! >pid\n", self.daemon.log_file)
+        self.pid = int((self.home / "pid").read_text())
+        eventually((self.runtime / "bearerd" / "bearerd.sock").exists, "bearerd listens")
+        self.assertIn("The configuration is good", self.daemon.log)
+
+        (self.home / "app.py").write_text("import os\nprint('app has', os.environ['COZE_API_TOKEN'],"
+                                          " os.environ['COZE_API_BASE'])\n")
+        use = readme_block("sh", "export BEARERD_SOCKET=")
+        output = self.shell(use.replace("https://api.coze.cn", self.url))
+        token = re.search(r'"access_token":"([^"]+)"', output)
+        self.assertTrue(token and self.emulator.accepts(token[1]), output)
+        self.assertIn(f"app has {token[1]} {self.url}\n", output)
+        self.assertRegex(output, r'"user_id"|"data"', "the answer of the API")
+        self.assertRegex(output, r"(?m)^bot .*ready", "the table of bearerctl status")
+        self.assertEqual(self.emulator.requests(), 1)
+
+    def test_container_socket(self):
+        """The section is one that bearerd takes."""
+        configuration = self.directory / "containers.conf"
+        configuration.write_text(readme_block("ini", "[socket app1]") +
+                                 f"[daemon]\nstate_dir = {self.directory}/state\nsocket_group = {os.getgid()}\n"
+                                 "[provider coze.cn]\n"
+                                 f"api_url = {self.url}\nwww_url = {self.url}\n[credential bot]\nprovider = coze.cn\n"
+                                 f"config_file = {self.emulator.console_file('developer')}\n")
+        checked = run([BEARERD, "--check", "--config", str(configuration)], ENVIRONMENT)
+        self.assertEqual(checked.returncode, 0, checked.stderr)
+        self.assertEqual(checked.stdout, "The configuration is good: 1 credential, 2 sockets.\n")
+
+
+# coze.sh
+
+SPY = """#!/bin/sh
+# in the place of curl: what can everybody see of it?
+tr '\\0' '\\n' </proc/$$/cmdline >>"$SPY_FILE"
+env >>"$SPY_FILE"
+exec {curl} "$@"
+"""
+
+
+class Shell(Bot):
+    def coze(self, *arguments, **variables):
+        return run([EXAMPLES / "coze.sh", *arguments, "--cacert", self.emulator.directory / "ca.pem"],
+                   {**self.environment(), **variables})
+
+    def test_calls_the_api(self):
+        done = self.coze("bot", "/v1/users/me")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        expected = self.emulator.ask("GET", "/v1/users/me", {"Authorization": f"Bearer {self.daemon.token('bot').token}"})
+        self.assertEqual(done.stdout.split('"logid"')[0], expected.text.split('"logid"')[0])
+        self.assertEqual(self.emulator.requests(), 1)
+
+    def test_renews_a_refused_token(self):
+        old = self.daemon.token("bot").token
+        self.emulator.control("POST", "revoke", token=old)
+        done = self.coze("bot", "/v1/users/me")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertNotEqual(self.daemon.token("bot").token, old)
+        self.assertEqual(self.emulator.requests(), 2)
+
+    def test_no_other_token_to_be_had(self):
+        self.emulator.control("POST", "revoke", token=self.daemon.token("pat").token)
+        done = self.coze("pat", "/v1/users/me")
+        self.assertEqual(done.returncode, 5, "authorization required")
+        self.assertIn("bearerctl set pat", done.stderr)
+
+    def test_failures(self):
+        rows = [("nobody", {}, 1, "nobody"), ("web", {}, 5, "authorize"), ("bot", {"BEARERD_SOCKET": NOWHERE}, 3, NOWHERE)]
+        for name, variables, code, words in rows:
+            with self.subTest(name=name):
+                done = self.coze(name, "/v1/users/me", **variables)
+                self.assertEqual((done.returncode, done.stdout), (code, ""))
+                self.assertIn(words, done.stderr)
+
+    def test_nobody_sees_the_token(self):
+        """Not in an argument list, not in the environment of a child."""
+        spy = self.directory / "spy" / "curl"
+        spy.parent.mkdir()
+        spy.write_text(SPY.format(curl=shutil.which("curl")))
+        spy.chmod(0o755)
+        done = self.coze("bot", "/v1/users/me", SPY_FILE=str(self.directory / "seen"), COZE_API_TOKEN="inherited",
+                         PATH=path_with_programs(spy.parent))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        seen = (self.directory / "seen").read_text()
+        self.assertIn("/v1/users/me", seen)
+        self.assertNotIn(self.daemon.token("bot").token, seen)
+
+
+# The recipes for SDKs
+
+
+class Recipe(Bot):
+    """What holds in every language.
+
+    driver() is a program that makes a client for each different line of its input, "NAME" or "NAME SUBJECT", has it
+    authorize a request as the SDK does, and prints "token TOKEN" or "error MESSAGE". snippet() is the README's code
+    and a line that prints the client's base URL and its header.
+    """
+
+    tools = ()  # commands
+    language = None
+
+    @classmethod
+    def setUpClass(cls):
+        missing = [tool for tool in cls.tools if not shutil.which(tool)]
+        if missing:
+            raise unittest.SkipTest(f"NOT TESTED: there is no {' and no '.join(missing)} on this machine")
+        cls.work = pathlib.Path(tempfile.mkdtemp(prefix="bearerd-examples-"))
+        cls.addClassCleanup(shutil.rmtree, cls.work, ignore_errors=True)
+        cls.prepare()
+
+    @classmethod
+    def write(cls, name, text):
+        file = cls.work / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    @classmethod
+    def build(cls, *arguments, **environment):
+        built = run(arguments, dict(ENVIRONMENT, **environment), cwd=cls.work)
+        if built.returncode != 0:
+            raise AssertionError(f"{arguments} failed:\n{built.stdout}{built.stderr}")
+
+    def ask(self, *lines, **environment):
+        """The driver's answer to each line."""
+        done = run(self.driver(), {**self.environment(), **environment}, cwd=self.work,
+                   input="".join(line + "\n" for line in lines))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        answers = done.stdout.splitlines()
+        self.assertEqual(len(answers), len(lines), done.stdout + done.stderr)
+        return answers
+
+    def test_readme(self):
+        done = run(self.snippet(), self.environment(), cwd=self.work)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout, f"https://api.coze.cn Bearer {self.daemon.token('bot').token}\n")
+
+    def test_token(self):
+        answers = self.ask("bot", "pat", "bot")
+        bot, pat = self.daemon.token("bot").token, self.emulator.static_token("pat")
+        self.assertEqual(answers, [f"token {bot}", f"token {pat}", f"token {bot}"])
+        self.assertTrue(self.emulator.accepts(bot))
+        self.assertEqual(self.emulator.requests(), 1)
+
+    def test_subject(self):
+        answer, = self.ask(f"bot {SUBJECT}")
+        self.assertRegex(answer, "^token ")
+        self.daemon.secrets.add(answer.split()[1])
+        self.assertEqual(self.emulator.last()["claims"]["session_name"], SUBJECT)
+
+    def test_asks_each_time(self):
+        process = subprocess.Popen(self.driver(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                   env=self.environment(), cwd=self.work)
+        with process:
+            for current in (lambda: self.daemon.token("bot").token, self.reject):
+                token = current()
+                process.stdin.write("bot\n")
+                process.stdin.flush()
+                self.assertEqual(process.stdout.readline(), f"token {token}\n")
+            process.stdin.close()
+
+    def test_says_what_the_daemon_says(self):
+        sentence = "bearerctl list shows those you may use"
+        self.assertIn(sentence, self.daemon.get("/v1/token/nobody").description)
+        self.emulator.fault("invalid_client", times=1)
+        answers = self.ask("nobody", "bot", "web")
+        for answer, words in zip(answers, (sentence, "kid not been registred", "authorize")):
+            self.assertRegex(answer, "^error ")
+            self.assertIn(words, answer)
+
+    def test_no_daemon(self):
+        answer, = self.ask("bot", BEARERD_SOCKET=NOWHERE)
+        self.assertRegex(answer, "^error .*no answer from bearerd")
+
+
+class Python(Recipe):
+    @classmethod
+    def prepare(cls):
+        shutil.copy(EXAMPLES / "bearerd_auth.py", cls.work)
+        cls.write("cozepy.py", """
+import abc
+
+
+class Auth(abc.ABC):
+    @property
+    @abc.abstractmethod
+    def token_type(self): ...
+
+    @property
+    @abc.abstractmethod
+    def token(self): ...
+
+    def authentication(self, headers):
+        headers["Authorization"] = f"{self.token_type} {self.token}"
+
+
+class SyncAuth(Auth, abc.ABC):
+    @property
+    async def atoken(self):
+        return self.token
+
+
+class Coze:
+    def __init__(self, auth, base_url="https://api.coze.com"):
+        assert isinstance(auth, SyncAuth)
+        self.auth, self.base_url = auth, base_url
+
+    def authorization(self):
+        headers = {}
+        self.auth.authentication(headers)
+        return headers["Authorization"]
+""")
+        cls.write("driver.py", """
+import sys
+from cozepy import Coze
+from bearerd_auth import BearerdAuth, BearerdError
+
+clients = {}
+for line in sys.stdin:
+    if line not in clients:
+        clients[line] = Coze(BearerdAuth(*line.rstrip("\\n").split(" ", 1)))
+    try:
+        print("token", clients[line].authorization().split()[1], flush=True)
+    except BearerdError as e:
+        print("error", e, flush=True)
+""")
+        cls.write("snippet.py", readme_block("python", "from cozepy") +
+                  "print(coze.base_url, coze.authorization())\n")
+
+    def driver(self):
+        return [sys.executable, "driver.py"]
+
+    def snippet(self):
+        return [sys.executable, "snippet.py"]
+
+
+class Node(Recipe):
+    tools = ("node",)
+
+    @classmethod
+    def prepare(cls):
+        shutil.copy(EXAMPLES / "bearerd.mjs", cls.work)
+        cls.write("node_modules/@coze/api/package.json",
+                  '{"name": "@coze/api", "version": "0.0.0", "type": "module", "exports": "./index.js"}')
+        cls.write("node_modules/@coze/api/index.js", """
+export class CozeAPI {
+  constructor({ token, baseURL = 'https://api.coze.com' }) {
+    this.token = token;
+    this.baseURL = baseURL;
+  }
+  async authorization() {
+    return `Bearer ${typeof this.token === 'function' ? await this.token() : this.token}`;
+  }
+}
+""")
+        cls.write("driver.mjs", """
+import readline from 'node:readline';
+import { CozeAPI } from '@coze/api';
+import { bearerd } from './bearerd.mjs';
+
+const clients = {};
+for await (const line of readline.createInterface({ input: process.stdin })) {
+  const [, name, subject] = /^(\\S+)(?: (.*))?$/.exec(line);
+  clients[line] ??= new CozeAPI({ token: bearerd(name, subject) });
+  try {
+    console.log('token', (await clients[line].authorization()).split(' ')[1]);
+  } catch (e) {
+    console.log('error', e.message);
+  }
+}
+""")
+        cls.write("snippet.mjs", readme_block("js", "import { CozeAPI }") +
+                  "console.log(coze.baseURL, await coze.authorization());\n")
+
+    def driver(self):
+        return ["node", "driver.mjs"]
+
+    def snippet(self):
+        return ["node", "snippet.mjs"]
+
+
+class Go(Recipe):
+    tools = ("go",)
+
+    @classmethod
+    def prepare(cls):
+        (cls.work / "bearerd").mkdir()
+        shutil.copy(EXAMPLES / "bearerd.go", cls.work / "bearerd")
+        cls.write("go.mod", "module example.test/app\n\ngo 1.19\n\nrequire github.com/coze-dev/coze-go v0.0.0\n\n"
+                            "replace github.com/coze-dev/coze-go => ./coze\n")
+        cls.write("coze/go.mod", "module github.com/coze-dev/coze-go\n\ngo 1.19\n")
+        cls.write("coze/coze.go", """package coze
+
+import "context"
+
+type Auth interface {
+	Token(ctx context.Context) (string, error)
+}
+
+type CozeAPI struct {
+	auth Auth
+	Base string
+}
+
+type Option func(*CozeAPI)
+
+func WithBaseURL(url string) Option { return func(c *CozeAPI) { c.Base = url } }
+
+func NewCozeAPI(auth Auth, options ...Option) CozeAPI {
+	c := CozeAPI{auth: auth, Base: "https://api.coze.com"}
+	for _, option := range options {
+		option(&c)
+	}
+	return c
+}
+
+func (c CozeAPI) Authorization() (string, error) {
+	token, err := c.auth.Token(context.Background())
+	return "Bearer " + token, err
+}
+""")
+        cls.write("driver/main.go", """package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strings"
+
+	"example.test/app/bearerd"
+	"github.com/coze-dev/coze-go"
+)
+
+func main() {
+	clients := map[string]coze.CozeAPI{}
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		line := lines.Text()
+		if _, made := clients[line]; !made {
+			name, subject, _ := strings.Cut(line, " ")
+			clients[line] = coze.NewCozeAPI(bearerd.New(name, subject))
+		}
+		header, err := clients[line].Authorization()
+		if err != nil {
+			fmt.Println("error", err)
+		} else {
+			fmt.Println("token", strings.Fields(header)[1])
+		}
+	}
+}
+""")
+        cls.write("snippet/main.go", f"""package main
+
+import (
+	"fmt"
+
+	"example.test/app/bearerd"
+	"github.com/coze-dev/coze-go"
+)
+
+func main() {{
+	{readme_block("go", "api :=").strip()}
+	header, err := api.Authorization()
+	if err != nil {{
+		panic(err)
+	}}
+	fmt.Println(api.Base, header)
+}}
+""")
+        variables = {"GOCACHE": str(cls.work / "cache"), "GOPATH": str(cls.work / "path"), "GOFLAGS": "-mod=mod",
+                     "GOPROXY": "off", "GOSUMDB": "off", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
+        cls.build("go", "vet", "./bearerd", **variables)
+        for program in ("driver", "snippet"):
+            cls.build("go", "build", "-o", f"bin/{program}", f"./{program}", **variables)
+
+    def driver(self):
+        return [self.work / "bin" / "driver"]
+
+    def snippet(self):
+        return [self.work / "bin" / "snippet"]
+
+
+class Java(Recipe):
+    tools = ("javac", "java")
+
+    @classmethod
+    def prepare(cls):
+        version = run(["javac", "-version"], ENVIRONMENT)
+        number = re.match(r"javac (\d+)", version.stdout or version.stderr)
+        if not number or int(number[1]) < 16:
+            raise unittest.SkipTest(f"NOT TESTED: Java 16 is needed, and {version.stdout.strip()} is here")
+        shutil.copy(EXAMPLES / "BearerdAuth.java", cls.work)
+        cls.write("com/coze/openapi/service/auth/Auth.java", """package com.coze.openapi.service.auth;
+
+public abstract class Auth {
+  public String tokenType() {
+    return "Bearer";
+  }
+
+  public abstract String token();
+}
+""")
+        cls.write("com/coze/openapi/service/service/CozeAPI.java", """package com.coze.openapi.service.service;
+
+import com.coze.openapi.service.auth.Auth;
+
+public class CozeAPI {
+  private Auth auth;
+  public String base = "https://api.coze.com";
+
+  public String authorization() {
+    return auth.tokenType() + " " + auth.token();
+  }
+
+  public static class Builder {
+    private final CozeAPI made = new CozeAPI();
+
+    public Builder auth(Auth auth) {
+      made.auth = auth;
+      return this;
+    }
+
+    public Builder baseURL(String url) {
+      made.base = url;
+      return this;
+    }
+
+    public CozeAPI build() {
+      return made;
+    }
+  }
+}
+""")
+        cls.write("Driver.java", """
+import com.coze.openapi.service.service.CozeAPI;
+import java.io.*;
+import java.nio.charset.StandardCharsets;
+import java.util.*;
+
+public class Driver {
+  public static void main(String[] arguments) throws IOException {
+    BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+    Map<String, CozeAPI> clients = new HashMap<>();
+    for (String line; (line = in.readLine()) != null; ) {
+      String[] words = line.split(" ", 2);
+      BearerdAuth auth =
+          words.length > 1 ? new BearerdAuth(words[0], words[1]) : new BearerdAuth(words[0]);
+      clients.putIfAbsent(line, new CozeAPI.Builder().auth(auth).build());
+      try {
+        System.out.println("token " + clients.get(line).authorization().split(" ")[1]);
+      } catch (RuntimeException e) {
+        System.out.println("error " + e.getMessage());
+      }
+    }
+  }
+}
+""")
+        cls.write("Snippet.java", f"""
+import com.coze.openapi.service.service.CozeAPI;
+
+public class Snippet {{
+  public static void main(String[] arguments) {{
+    {readme_block("java", "CozeAPI coze").strip()}
+    System.out.println(coze.base + " " + coze.authorization());
+  }}
+}}
+""")
+        cls.build("javac", "-Xlint:all", "-Werror", "-encoding", "UTF-8", "-d", "out", "Driver.java", "Snippet.java")
+
+    def driver(self):
+        return ["java", "-Xshare:auto", "-cp", "out", "Driver"]
+
+    def snippet(self):
+        return ["java", "-Xshare:auto", "-cp", "out", "Snippet"]
+
+
+SUITES = {suite.__name__.lower(): suite for suite in (Readme, Shell, Python, Node, Go, Java)}
+
+
+def main():
+    if len(sys.argv) != 2 or sys.argv[1] not in SUITES:
+        sys.exit(f"usage: test_examples.py {'|'.join(SUITES)}")
+    suite = unittest.defaultTestLoader.loadTestsFromTestCase(SUITES[sys.argv[1]])
+    result = unittest.TextTestRunner(verbosity=2).run(suite)
+    if not result.wasSuccessful():
+        sys.exit(1)
+    if result.skipped:
+        sys.exit(77)  # Meson's word for skipped
+
+
+if __name__ == "__main__":
+    main()
