@@ -85,6 +85,14 @@ class Clocks(EndToEnd):
         self.emulator.control("POST", "clock", offset=-200)
         self.check_lifetime()
 
+    def test_date_that_lies(self):
+        """Only the header is wrong: a token may be taken for shorter-lived than it is, never for longer."""
+        for offset in (-200, 200):
+            self.emulator.heal()
+            self.emulator.fault("date_offset", seconds=offset)
+            o = self.daemon.token("developer", f"?subject={offset}").json
+            self.assertTrue(600 < o["expires_in"] <= 900, o)
+
     def test_no_date(self):
         self.emulator.fault("no_date")
         self.check_lifetime()
