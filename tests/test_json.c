@@ -18,6 +18,10 @@ static const struct {
         { "{\"e\":\"\\u00e9\"}", 0, "{\"e\":\"\xc3\xa9\"}" },
         { "{\"q\":\"\\\"/NaN\"}", 0, "{\"q\":\"\\\"/NaN\"}" },
         { "", -EBADMSG, NULL },
+        { "{\"a\":1,\"a\":1}", -EBADMSG, NULL },
+        { "{\"a\":1,\"\\u0061\":1}", -EBADMSG, NULL }, /* the same name in other letters */
+        { "{\"o\":{\"a\":1,\"a\":2}}", -EBADMSG, NULL },
+        { "{\"o\":{\"a\":\":\"},\"p\":{\"a\":2}}", 0, "{\"o\":{\"a\":\":\"},\"p\":{\"a\":2}}" },
         { "42", -EBADMSG, NULL },
         { "\"text\"", -EBADMSG, NULL },
         { "null", -EBADMSG, NULL },
@@ -66,10 +70,16 @@ static const struct {
         int lenient, ret;
         int64_t value;
 } numbers[] = {
-        { "{\"n\":5}", 0, 0, 5 },           { "{\"n\":\"5\"}", 1, 0, 5 },
-        { "{\"n\":\"5\"}", 0, -EINVAL, 0 }, { "{\"n\":5.5}", 1, -EINVAL, 0 },
-        { "{\"n\":null}", 1, -ENOENT, 0 },  { "{}", 1, -ENOENT, 0 },
-        { "{\"n\":true}", 1, -EINVAL, 0 },  { "{\"n\":[]}", 1, -EINVAL, 0 },
+        { "{\"n\":9223372036854775808}", 0, -ERANGE, 0 },
+        { "{\"n\":-99999999999999999999}", 0, -ERANGE, 0 },
+        { "{\"n\":5}", 0, 0, 5 },
+        { "{\"n\":\"5\"}", 1, 0, 5 },
+        { "{\"n\":\"5\"}", 0, -EINVAL, 0 },
+        { "{\"n\":5.5}", 1, -EINVAL, 0 },
+        { "{\"n\":null}", 1, -ENOENT, 0 },
+        { "{}", 1, -ENOENT, 0 },
+        { "{\"n\":true}", 1, -EINVAL, 0 },
+        { "{\"n\":[]}", 1, -EINVAL, 0 },
 };
 
 START_TEST(number)

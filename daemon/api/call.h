@@ -32,6 +32,7 @@ struct call {
         struct MHD_Connection *connection;
         const struct caller *caller;
         enum call_progress progress;
+        bool path_is_odd;
         struct reply reply;
         struct secret *body; /* NULL: none came */
         size_t body_over;    /* bytes that came beyond PROTOCOL_BODY_MAX */

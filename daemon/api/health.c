@@ -3,6 +3,7 @@
 #include "api/handlers.h"
 #include "api/server.h"
 #include "base/json.h"
+#include "client/protocol.h"
 
 /*
  * /healthz and /readyz
@@ -37,29 +38,46 @@ struct reply health_live(struct call *call) {
         return health_cross(call, health_live_work);
 }
 
-/* Names the credentials that are not good, but only those that the caller may know of. */
-static void health_ready_work(struct call *call, struct broker *broker) {
+/* Names the credentials that are not good, but only those that the caller may know of. NULL: all are. */
+static struct json_object *health_missing(const struct call *call, const struct broker *broker) {
         const struct conf *conf = server_parts(call->server)->conf;
-        struct json_object *o, *missing = json_object_new_array();
-        bool ready = true;
-        int r = 0;
+        struct json_object *missing = NULL;
 
         for (size_t i = 0; i < conf->n_credentials; i++) {
                 const struct conf_credential *c = conf->credentials[i];
 
                 if (broker_is_fresh(broker, c))
                         continue;
-                ready = false;
+                if (!missing)
+                        missing = json_object_new_array();
                 if (caller_may_use(call->caller, c))
-                        r |= json_object_array_add(missing, json_object_new_string(c->name));
+                        (void) json_object_array_add(
+                                missing,
+                                json_object_new_string(c->name)); /* then one is not named */
         }
-        o = health_object(ready ? "ready" : "not ready");
-        if (ready)
-                json_object_put(missing);
-        else
-                r |= json_object_object_add(o, "missing", missing);
-        call_return(call, reply_json(ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,
-                                     r < 0 ? json_wipe(o) : o));
+        return missing;
+}
+
+static void health_ready_work(struct call *call, struct broker *broker) {
+        struct json_object *missing = health_missing(call, broker), *o;
+        struct reply reply;
+        int r;
+
+        if (!missing) {
+                call_return(call, reply_json(MHD_HTTP_OK, health_object("ready")));
+                return;
+        }
+        o = health_object("not ready");
+        r = json_object_object_add(o, "missing", missing);
+        r |= json_object_object_add(o, "error",
+                                    json_object_new_string(PROTOCOL_TEMPORARILY_UNAVAILABLE));
+        r |= json_object_object_add(
+                o, "error_description",
+                json_object_new_string(
+                        "not every credential with keep_fresh = always has a good token "
+                        "now: bearerctl status says why"));
+        reply = reply_json(MHD_HTTP_SERVICE_UNAVAILABLE, r < 0 ? json_wipe(o) : o);
+        call_return(call, reply);
 }
 
 struct reply health_ready(struct call *call) {

@@ -150,7 +150,9 @@ static int route_check_right(const struct route *route, struct call *call, const
 static struct reply route_answer(struct call *call, const char *method, const char *path) {
         char name[PROTOCOL_NAME_MAX + 1] = "";
         struct reply reply = { 0 };
-        const struct route *route = route_find(method, path, name, &reply);
+        /* an odd path is none of ours, and none of ours fits "%" */
+        const struct route *route = route_find(method, call->path_is_odd ? "%" : path, name,
+                                               &reply);
 
         if (!route || route_check_body(route, call, &reply) < 0 ||
             route_check_right(route, call, name, &reply) < 0)

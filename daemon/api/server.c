@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -102,8 +103,20 @@ void server_nudge(struct server *s, const char *key) {
 
 /* --- what libmicrohttpd calls --- */
 
-static char
-        server_seen; /* its address in req_cls: the headers have been seen, there is no call yet */
+/* Their addresses stand in req_cls as long as there is no call. */
+static char server_odd_path; /* only the request line has been seen, and its path was odd */
+static char server_seen;     /* the headers have been seen */
+static char server_seen_odd; /* the same, after an odd path */
+
+/* Decoded, "%00" would end the path and "%2f" divide it: odd, and nothing of ours. */
+static void *server_look_at_line(void *cls, const char *uri, struct MHD_Connection *connection) {
+        (void) cls;
+        (void) connection;
+        for (; *uri && *uri != '?'; uri++)
+                if (*uri == '%' && (strncmp(uri, "%00", 3) == 0 || strncasecmp(uri, "%2f", 3) == 0))
+                        return &server_odd_path;
+        return NULL;
+}
 
 static struct caller *server_caller(struct MHD_Connection *connection) {
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(
@@ -129,9 +142,9 @@ static enum MHD_Result server_handle(void *cls, struct MHD_Connection *connectio
         (void) version;
         if (!caller)
                 return MHD_NO; /* nobody knows who that is */
-        if (!*req_cls) {
+        if (!*req_cls || *req_cls == &server_odd_path) {
                 /* an answer now would be taken for an early one and close the connection (performance.md section 3) */
-                *req_cls = &server_seen;
+                *req_cls = *req_cls ? &server_seen_odd : &server_seen;
                 s->n_requests++;
                 return MHD_YES;
         }
@@ -141,10 +154,11 @@ static enum MHD_Result server_handle(void *cls, struct MHD_Connection *connectio
                 if (route_fast(s, connection, caller, method, url, &done))
                         return done;
         }
-        if (*req_cls == &server_seen) {
+        if (*req_cls == &server_seen || *req_cls == &server_seen_odd) {
                 call = call_new(s, connection, caller);
                 if (!call)
                         return MHD_NO;
+                call->path_is_odd = *req_cls == &server_seen_odd;
                 *req_cls = call;
         }
         call = *req_cls;
@@ -165,10 +179,10 @@ static void server_completed(void *cls, struct MHD_Connection *connection, void 
 
         (void) connection;
         (void) code;
-        if (!*req_cls)
+        if (!*req_cls || *req_cls == &server_odd_path)
                 return;
         l->server->n_requests--;
-        if (*req_cls != &server_seen)
+        if (*req_cls != &server_seen && *req_cls != &server_seen_odd)
                 call_free(*req_cls);
         *req_cls = NULL;
 }
@@ -335,7 +349,8 @@ static int server_listen(struct listener *l, int fd, unsigned limit) {
                 MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                 (size_t) SERVER_CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT, limit,
                 MHD_OPTION_NOTIFY_CONNECTION, server_connection, l, MHD_OPTION_NOTIFY_COMPLETED,
-                server_completed, l, MHD_OPTION_END);
+                server_completed, l, MHD_OPTION_URI_LOG_CALLBACK, server_look_at_line, NULL,
+                MHD_OPTION_END);
         if (!l->daemon)
                 return RAISE(-ENOMEM);
         info = MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD);

@@ -43,10 +43,12 @@ static void json_tokenerp(json_tokener **t) {
         json_tokener_free(*t);
 }
 
-/* json-c skips comments and reads NaN, Infinity and single quotes, strict or not. */
-static bool json_is_plain(const char *text, size_t len) {
+/* json-c skips comments and reads NaN, Infinity and single quotes, strict or not. Counts the
+ * members by their colons: of two of the same name json-c keeps one. */
+static bool json_is_plain(const char *text, size_t len, size_t *ret_members) {
         static const char foreign[] = "/NI'"; /* and NUL: not in JSON but in strings */
         bool in_string = false;
+        size_t members = 0;
 
         for (size_t i = 0; i < len; i++)
                 if (in_string && text[i] == '\\')
@@ -55,14 +57,33 @@ static bool json_is_plain(const char *text, size_t len) {
                         in_string = !in_string;
                 else if (!in_string && strchr(foreign, text[i]))
                         return false;
+                else if (!in_string && text[i] == ':')
+                        members++;
+        *ret_members = members;
         return true;
+}
+
+static size_t json_count_members(struct json_object *o) {
+        size_t n = 0;
+
+        if (json_object_is_type(o, json_type_array))
+                for (size_t i = 0; i < json_object_array_length(o); i++)
+                        n += json_count_members(json_object_array_get_idx(o, i));
+        if (json_object_is_type(o, json_type_object)) {
+                json_object_object_foreach(o, key, value) {
+                        (void) key;
+                        n += 1 + json_count_members(value);
+                }
+        }
+        return n;
 }
 
 int json_parse(const char *text, size_t len, struct json_object **ret) {
         AUTO(json_tokenerp) json_tokener *t = NULL;
         struct json_object *o;
+        size_t members;
 
-        if (len > INT32_MAX || !json_is_plain(text, len))
+        if (len > INT32_MAX || !json_is_plain(text, len, &members))
                 return RAISE(-EBADMSG);
         t = json_tokener_new_ex(JSON_DEPTH_MAX);
         if (!t)
@@ -73,7 +94,9 @@ int json_parse(const char *text, size_t len, struct json_object **ret) {
         printbuf_reset(t->pb);
         json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
         o = json_tokener_parse_ex(t, text, (int) len);
-        if (!json_object_is_type(o, json_type_object) && !json_object_is_type(o, json_type_array)) {
+        if ((!json_object_is_type(o, json_type_object) &&
+             !json_object_is_type(o, json_type_array)) ||
+            json_count_members(o) != members) {
                 json_wipe(o);
                 return RAISE(-EBADMSG);
         }
@@ -110,7 +133,11 @@ int json_get_int64(struct json_object *o, const char *key, int lenient, int64_t 
         if (!json_object_object_get_ex(o, key, &v) || !v)
                 return -ENOENT;
         if (json_object_is_type(v, json_type_int)) {
-                *ret = json_object_get_int64(v);
+                int64_t n = json_object_get_int64(v);
+
+                if (n == INT64_MAX || n == INT64_MIN) /* what json-c makes of numbers beyond */
+                        return RAISE(-ERANGE);
+                *ret = n;
                 return 0;
         }
         if (lenient && json_object_is_type(v, json_type_string))

@@ -2,7 +2,7 @@
 /*
  * JSON, strictly
  *
- * A thin layer on json-c: the whole text must be one object or array, in UTF-8, without trailing bytes,
+ * A thin layer on json-c: the whole text must be one object or array, in UTF-8, without two members of one name, trailing bytes,
  * comments or NaN, at most JSON_DEPTH_MAX levels deep. Values that may hold a secret are released with
  * json_wipe(), which overwrites every string first.
  */
@@ -26,7 +26,7 @@ AUTO_DEFINE(struct json_object, json_wipe)
 /* The member's text, or NULL when it is absent, not a string or holds a NUL. Valid as long as `o`. */
 const char *json_get_text(struct json_object *o, const char *key);
 
-/* 0 and the number; -ENOENT absent or null; -EINVAL not an integer (a string of digits counts as one when
+/* 0 and the number; -ENOENT absent or null; -ERANGE beyond int64_t; -EINVAL not an integer (a string of digits counts as one when
  * `lenient`). `ret` untouched on failure. */
 int json_get_int64(struct json_object *o, const char *key, int lenient, int64_t *ret);
 

@@ -646,16 +646,13 @@ struct broker *broker_free(struct broker *b) {
 
 /* --- views --- */
 
-static void broker_view_token(const struct broker *b, const struct token *t,
-                              struct credential_view *v) {
-        mono_t now = clock_mono(b->parts.clock);
-
+static void broker_view_token(const struct token *t, struct credential_view *v) {
         memcpy(v->fingerprint, t->fingerprint, sizeof(v->fingerprint));
         v->has_expires_at = !t->never_expires;
         v->expires_at = t->expires_at;
         v->has_renews_at = t->renews.us != INT64_MAX;
-        v->renews_at = (wall_t){ clock_wall(b->parts.clock).s +
-                                 mono_until(now, t->renews) / US_PER_S };
+        /* as far before the shown end as the real one is: told twice, it is the same */
+        v->renews_at = (wall_t){ t->expires_at.s - mono_until(t->renews, t->expires) / US_PER_S };
 }
 
 static const enum credential_state broker_states[ENTRY_STATE_MAX] = {
@@ -676,7 +673,7 @@ static void broker_view_entries(const struct broker *b, const struct credential 
 
         v->state = e ? broker_states[e->state] : CREDENTIAL_IDLE;
         if (e && e->token)
-                broker_view_token(b, e->token, v);
+                broker_view_token(e->token, v);
         for (size_t i = 0; v->state == CREDENTIAL_IDLE && i < N_ELEMENTS(order); i++)
                 if (c->pool.count[order[i]] > 0)
                         v->state = broker_states[order[i]];
@@ -712,7 +709,7 @@ void broker_view(const struct broker *b, const struct conf_credential *conf,
                           : s->ended ? CREDENTIAL_EXPIRED
                                      : CREDENTIAL_AUTHORIZATION_REQUIRED;
                 if (s->token) {
-                        broker_view_token(b, s->token, &v);
+                        broker_view_token(s->token, &v);
                 } else if (s->ended) {
                         v.has_expires_at = true;
                         v.expires_at = s->ended_at;
