@@ -19,6 +19,7 @@
 #include "conf/conf.h"
 #include "http/curl.h"
 #include "provider/scope.h"
+#include "store/rekey.h"
 #include "store/sqlite.h"
 
 /*
@@ -47,7 +48,8 @@ struct daemon {
 struct options {
         const char *config; /* NULL: the default file */
         enum conf_scope scope;
-        bool check;
+        const char *new_key; /* NULL: one that takes the place of key_file */
+        bool check, rekey;
 };
 
 static const char help[] =
@@ -58,6 +60,8 @@ static const char help[] =
         "  --config FILE  read FILE instead of /etc/bearerd/bearerd.conf\n"
         "  --user         run for one person: configuration, state and socket in the XDG directories\n"
         "  --check        check the configuration, say what is wrong and how to mend it, and exit\n"
+        "  --rekey        seal all that is stored under a new key, and exit; bearerd must be stopped\n"
+        "  --new-key FILE with --rekey: take the key from FILE, or make it there, and leave key_file alone\n"
         "  --help, --version\n"
         "\n"
         "Then: bearerctl get NAME, or curl --unix-socket /run/bearerd/bearerd.sock http://localhost/v1/token/NAME\n"
@@ -66,9 +70,10 @@ static const char help[] =
 /* 0: go on; 1: done, exit with success; -EINVAL: said what is wrong. */
 static int parse_arguments(int argc, char *argv[], struct options *ret) {
         static const struct option options[] = {
-                { "config", required_argument, NULL, 'c' }, { "user", no_argument, NULL, 'u' },
-                { "check", no_argument, NULL, 'k' },        { "help", no_argument, NULL, 'h' },
-                { "version", no_argument, NULL, 'v' },      { 0 },
+                { "config", required_argument, NULL, 'c' },  { "user", no_argument, NULL, 'u' },
+                { "check", no_argument, NULL, 'k' },         { "rekey", no_argument, NULL, 'r' },
+                { "new-key", required_argument, NULL, 'n' }, { "help", no_argument, NULL, 'h' },
+                { "version", no_argument, NULL, 'v' },       { 0 },
         };
         int c;
 
@@ -83,6 +88,12 @@ static int parse_arguments(int argc, char *argv[], struct options *ret) {
                 case 'k':
                         ret->check = true;
                         break;
+                case 'r':
+                        ret->rekey = true;
+                        break;
+                case 'n':
+                        ret->new_key = optarg;
+                        break;
                 case 'h':
                         (void) fputs(help, stdout);
                         return 1;
@@ -96,6 +107,10 @@ static int parse_arguments(int argc, char *argv[], struct options *ret) {
         if (optind < argc) {
                 (void) fprintf(stderr, "bearerd: unexpected argument: %s\nTry: bearerd --help\n",
                                argv[optind]);
+                return -EINVAL;
+        }
+        if (ret->new_key && !ret->rekey) {
+                (void) fputs("bearerd: --new-key goes with --rekey\nTry: bearerd --help\n", stderr);
                 return -EINVAL;
         }
         return 0;
@@ -147,7 +162,7 @@ static int load(const struct options *options, struct conf **ret) {
         int r;
 
         r = conf_load(options->config, options->scope, &report, ret);
-        if (options->check)
+        if (options->check || options->rekey)
                 print_report(&report);
         else
                 log_report(&report);
@@ -168,6 +183,33 @@ static int check(const struct options *options) {
         (void) printf("The configuration is good: %zu credential%s, %zu socket%s.\n",
                       conf->n_credentials, conf->n_credentials == 1 ? "" : "s", conf->n_sockets,
                       conf->n_sockets == 1 ? "" : "s");
+        return EXIT_SUCCESS;
+}
+
+static int rekey(const struct options *options) {
+        AUTO(conf_freep) struct conf *conf = NULL;
+        struct why why = { "" };
+        size_t rows;
+
+        if (load(options, &conf) < 0) {
+                (void) fputs("The configuration has errors; nothing was changed.\n", stderr);
+                return EXIT_FAILURE;
+        }
+        if (store_sqlite_rekey(conf->state_dir, conf->key_file, options->new_key, &why, &rows) <
+            0) {
+                (void) fprintf(stderr, "bearerd: %s\n", why.text);
+                return EXIT_FAILURE;
+        }
+        (void) printf("Resealed %zu secret%s in %s under a new key.\n", rows, rows == 1 ? "" : "s",
+                      conf->state_dir);
+        if (options->new_key)
+                (void) printf("It is in %s: put it in the place of %s before bearerd starts.\n",
+                              options->new_key, conf->key_file);
+        else
+                (void) printf(
+                        "%s was replaced; what was sealed under the old one, a backup, say, needs "
+                        "the old one.\n",
+                        conf->key_file);
         return EXIT_SUCCESS;
 }
 
@@ -410,6 +452,8 @@ int main(int argc, char *argv[]) {
         }
         if (options.check)
                 return check(&options);
+        if (options.rekey)
+                return rekey(&options);
         if (load(&options, &d.conf) < 0) {
                 log_error(
                         "event=start_failed reason=\"the configuration has errors; bearerd --check shows them\"");

@@ -737,6 +737,11 @@ static void spoil_tiny(void) {
         write_all(db, "xy", 2, 0600);
 }
 
+/* What SQLite itself takes for an empty database. */
+static void spoil_one_byte(void) {
+        write_all(db, "x", 1, 0600);
+}
+
 static void spoil_zeros(void) {
         static const char zeros[65536];
 
@@ -815,6 +820,7 @@ static const struct {
         { spoil_key_dangling, -ENOKEY, { "is missing", "sealed under it" } },
         { spoil_text, -EBADMSG, { "not a database", "bearerd.db" } },
         { spoil_tiny, -EBADMSG, { "not a database", "bearerd.db" } },
+        { spoil_one_byte, -EBADMSG, { "not a database", "bearerd.db" } },
         { spoil_zeros, -EBADMSG, { "not a database", "bearerd.db" } },
         { spoil_half, -EBADMSG, { "restore it from a backup", "bearerd.db" } },
         { spoil_header_only, -EBADMSG, { "restore it from a backup", "bearerd.db" } },

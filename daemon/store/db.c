@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "store/disk.h"
 #include "store/statedir.h"
 
 #define DB_BUSY_MS                                                                                 \
@@ -101,30 +102,11 @@ int db_errno(sqlite3 *db, int rc) {
         }
 }
 
-static const char *db_advice(int r) {
-        switch (-r) {
-        case EBADMSG:
-                return "nothing was changed; restore it from a backup, or move it away and "
-                       "authorize anew";
-        case ENOSPC:
-        case EDQUOT:
-                return "make room on that disk";
-        case EROFS:
-        case EACCES:
-        case EPERM:
-                return "make it writable for the user bearerd runs as";
-        case EBUSY:
-                return "another program holds it; close that";
-        default:
-                return "look at the disk and the kernel's log";
-        }
-}
-
 int db_explain(sqlite3 *db, int r, struct why *why) {
         const char *path = sqlite3_db_filename(db, "main");
 
         return why_set(why, PASS(r), "%s: %s (%s): %s", path ? path : "the database",
-                       sqlite3_errmsg(db), strerror(-r), db_advice(r));
+                       sqlite3_errmsg(db), strerror(-r), disk_advice(r));
 }
 
 int db_exec(sqlite3 *db, const char *sql) {
@@ -169,13 +151,18 @@ static int db_check_integrity(sqlite3 *db, const char *path, struct why *why) {
         found = (const char *) sqlite3_column_text(stmt, 0);
         if (!found || strcmp(found, "ok") != 0)
                 return why_set(why, RAISE(-EBADMSG), "%s is damaged (%.200s): %s", path,
-                               found ? found : "out of memory", db_advice(-EBADMSG));
+                               found ? found : "out of memory", disk_advice(-EBADMSG));
         return 0;
 }
 
 static int db_recognise(sqlite3 *db, const char *path, struct why *why, int *ret_version) {
         int application = 0, version = 0, tables = 0, r;
+        struct stat st;
 
+        /* SQLite takes a file of one byte for an empty one, and would write over it */
+        if (stat(path, &st) == 0 && st.st_size == 1)
+                return why_set(why, RAISE(-EBADMSG), "%s: file is not a database: %s", path,
+                               disk_advice(-EBADMSG));
         r = db_get_int(db, "PRAGMA application_id", &application);
         if (r == 0)
                 r = db_get_int(db, "PRAGMA user_version", &version);
@@ -243,7 +230,7 @@ int db_open(const char *path, struct why *why, int *ret_version, sqlite3 **ret) 
         r = db_make(path);
         if (r < 0)
                 return why_set(why, PASS(r), "cannot make %s: %s; %s", path, strerror(-r),
-                               db_advice(r));
+                               disk_advice(r));
         r = db_connect(path, SQLITE_OPEN_READWRITE, why, &db);
         if (r < 0)
                 return PASS(r);
@@ -280,25 +267,49 @@ static int db_set_wal(sqlite3 *db, struct why *why) {
         return 0;
 }
 
-static int db_migrate(sqlite3 *db, int version, int (*also)(sqlite3 *db, void *user), void *user) {
+int db_change(sqlite3 *db, db_change_fn *change, void *user, struct why *why) {
+        int r;
+
+        r = db_exec(db, "BEGIN IMMEDIATE");
+        if (r < 0)
+                return db_explain(db, r, why);
+        r = change(db, user, why);
+        if (r == 0) {
+                r = db_exec(db, "COMMIT");
+                if (r < 0)
+                        (void) db_explain(db, r, why);
+        }
+        if (r < 0 && !sqlite3_get_autocommit(db)) /* SQLite may have rolled back by itself */
+                (void) db_exec(db, "ROLLBACK");   /* needs no disk, and what it says is no news */
+        return PASS(r);
+}
+
+struct migration {
+        int version;
+        db_change_fn *also;
+        void *user;
+};
+
+static int db_migrate(sqlite3 *db, void *user, struct why *why) {
+        const struct migration *m = user;
         char mark[96];
         int r = 0;
 
-        for (int v = version; r == 0 && v < DB_VERSION; v++)
+        for (int v = m->version; r == 0 && v < DB_VERSION; v++)
                 r = db_exec(db, migrations[v]);
-        if (r == 0 && version < DB_VERSION) {
+        if (r == 0 && m->version < DB_VERSION) {
                 (void) snprintf(mark, sizeof(mark),
                                 "PRAGMA application_id = %d; PRAGMA user_version = %d",
                                 DB_APPLICATION_ID, DB_VERSION);
                 r = db_exec(db, mark);
         }
-        if (r == 0 && also)
-                r = also(db, user);
-        return PASS(r);
+        if (r < 0)
+                return db_explain(db, r, why);
+        return m->also ? m->also(db, m->user, why) : 0;
 }
 
-int db_upgrade(sqlite3 *db, int version, int (*also)(sqlite3 *db, void *user), void *user,
-               struct why *why) {
+int db_upgrade(sqlite3 *db, int version, db_change_fn *also, void *user, struct why *why) {
+        struct migration migration = { version, also, user };
         int r;
 
         /* before there is a log, which gets the same mode; not fatal, the directory is closed to
@@ -313,18 +324,18 @@ int db_upgrade(sqlite3 *db, int version, int (*also)(sqlite3 *db, void *user), v
                 "PRAGMA secure_delete = ON;"
                 "PRAGMA journal_size_limit = 4194304;" /* after a burst the log shrinks to this */
                 "PRAGMA wal_autocheckpoint = 0");      /* the writer does it, see writer.c */
-        if (r == 0)
-                r = db_exec(db, "BEGIN IMMEDIATE");
         if (r < 0)
                 return db_explain(db, r, why);
-        r = db_migrate(db, version, also, user);
-        if (r == 0)
-                r = db_exec(db, "COMMIT");
-        if (r < 0) {
-                (void) db_explain(db, r, why);
-                (void) db_exec(db, "ROLLBACK"); /* fails only if SQLite has rolled back by itself */
+        r = db_change(db, db_migrate, &migration, why);
+        if (r < 0)
                 return PASS(r);
-        }
         (void) sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
         return 0;
+}
+
+int db_fold(sqlite3 *db, struct why *why) {
+        int r = db_errno(db,
+                         sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_FULL, NULL, NULL));
+
+        return r < 0 ? db_explain(db, r, why) : 0;
 }

@@ -16,6 +16,7 @@
 #include "base/auto.h"
 #include "base/why.h"
 
+#define DB_FILE "bearerd.db" /* in state_dir */
 #define DB_APPLICATION_ID                                                                          \
         0x62726472 /* "brdr", in the file's header: file(1) and we know it by that */
 
@@ -30,10 +31,21 @@ AUTO_DEFINE(sqlite3_stmt, db_finalize)
  * another program's, or a newer bearerd's; what the disk said otherwise; each with a sentence. */
 int db_open(const char *path, struct why *why, int *ret_version, sqlite3 **ret);
 
+/* What is to be done in one transaction. 0, or a negative errno with a sentence, which undoes it
+ * all. */
+typedef int db_change_fn(sqlite3 *db, void *user, struct why *why);
+
+/* One transaction: durable when this returns 0. A negative errno with a sentence: undone, but for a
+ * commit that failed on the disk, of which the next opening shows what became of it. */
+int db_change(sqlite3 *db, db_change_fn *change, void *user, struct why *why);
+
 /* Sets up write-ahead logging with a sync for each commit, and applies the missing migrations in
- * one transaction together with `also`, which may be NULL and can still fail all of it. */
-int db_upgrade(sqlite3 *db, int version, int (*also)(sqlite3 *db, void *user), void *user,
-               struct why *why);
+ * one transaction together with `also`, which may be NULL. */
+int db_upgrade(sqlite3 *db, int version, db_change_fn *also, void *user, struct why *why);
+
+/* Copies the log into the database file and syncs both: what this connection sees is on the disk,
+ * even if the program that wrote it was killed before its sync. */
+int db_fold(sqlite3 *db, struct why *why);
 
 /* A second connection that only reads. */
 int db_open_reader(const char *path, struct why *why, sqlite3 **ret);

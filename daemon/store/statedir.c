@@ -9,6 +9,7 @@
 #include "base/auto.h"
 #include "base/err.h"
 #include "base/text.h"
+#include "store/disk.h"
 
 #define STATEDIR_LOCK "bearerd.lock"
 
@@ -59,8 +60,8 @@ static int statedir_make(const char *path, struct why *why) {
                 r = statedir_make_one(partial);
                 if (r < 0)
                         return why_set(why, PASS(r),
-                                       "state_dir %s: cannot make the directory %s: %s", path,
-                                       partial, strerror(-r));
+                                       "state_dir %s: cannot make the directory %s: %s; %s", path,
+                                       partial, strerror(-r), disk_advice(r));
                 *p = c;
                 if (c == '\0')
                         break;
@@ -74,8 +75,8 @@ static int statedir_check(int fd, const char *path, struct why *why) {
         if (fstat(fd, &st) < 0) {
                 int r = -errno;
 
-                return why_set(why, RAISE(r), "cannot examine state_dir %s: %s", path,
-                               strerror(-r));
+                return why_set(why, RAISE(r), "cannot examine state_dir %s: %s; %s", path,
+                               strerror(-r), disk_advice(r));
         }
         if (st.st_mode & 022)
                 return why_set(
@@ -85,8 +86,9 @@ static int statedir_check(int fd, const char *path, struct why *why) {
         if (st.st_uid != 0 && st.st_uid != geteuid())
                 return why_set(
                         why, RAISE(-EPERM),
-                        "state_dir %s belongs to user %u: chown it to the user bearerd runs as",
-                        path, (unsigned) st.st_uid);
+                        "state_dir %s belongs to user %u, and this is user %u: run bearerd as its "
+                        "owner, or chown it to the user bearerd runs as",
+                        path, (unsigned) st.st_uid, (unsigned) geteuid());
         return 0;
 }
 
@@ -118,8 +120,8 @@ static int statedir_lock(int dir, const char *path, struct why *why, int *ret) {
                     0600);
         if (fd < 0) {
                 r = -errno;
-                return why_set(why, RAISE(r), "cannot open %s/%s: %s", path, STATEDIR_LOCK,
-                               strerror(-r));
+                return why_set(why, RAISE(r), "cannot open %s/%s: %s; %s", path, STATEDIR_LOCK,
+                               strerror(-r), disk_advice(r));
         }
         if (fcntl(fd, F_OFD_SETLK, &whole) < 0) {
                 r = -errno;
@@ -151,7 +153,8 @@ int statedir_claim(const char *path, struct why *why, int *ret) {
         dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (dir < 0) {
                 r = -errno;
-                return why_set(why, RAISE(r), "cannot open state_dir %s: %s", path, strerror(-r));
+                return why_set(why, RAISE(r), "cannot open state_dir %s: %s; %s", path,
+                               strerror(-r), disk_advice(r));
         }
         r = statedir_check(dir, path, why);
         if (r < 0)
