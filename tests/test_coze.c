@@ -381,7 +381,7 @@ static const struct {
         { EXCHANGE_REFRESH_TOKEN, 0, -1, "{\"access_token\":\"a\",\"expires_in\":1790000900000}",
           NULL, NULL, 0, 0, "neither seconds nor a UNIX time" },
         { EXCHANGE_REFRESH_TOKEN, 0, -1,
-          "{\"access_token\":\"a\",\"expires_in\":9223372036854775807}", NULL, NULL, 0, 0,
+          "{\"access_token\":\"a\",\"expires_in\":9223372036854775806}", NULL, NULL, 0, 0,
           "neither seconds nor a UNIX time" },
         { EXCHANGE_REFRESH_TOKEN, 0, -1,
           "{\"access_token\":\"a\",\"expires_in\":900,\"token_type\":\"mac\"}", NULL, NULL, 0, 0,
