@@ -1,261 +1,18 @@
-/*
- * The real store on a real directory. What a disk may do to it is played by three hands: an outside
- * SQLite connection (which holds the lock, plants a trigger, alters rows), the system calls of
- * SQLite's own file layer, and fdatasync(2), which this program defines itself so that it can count
- * syncs and let them fail.
- */
 #include "store/sqlite.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
-#include <sqlite3.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "check_main.h"
 #include "fake_store.h"
-
-/* --- the disk -------------------------------------------------------------------------------- */
-
-static atomic_int syncs;
-static atomic_int syncs_to_fail;
-
-int fdatasync(int fd) {
-        atomic_fetch_add(&syncs, 1);
-        if (atomic_load(&syncs_to_fail) > 0) {
-                atomic_fetch_sub(&syncs_to_fail, 1);
-                errno = EIO;
-                return -1;
-        }
-        return (int) syscall(SYS_fdatasync, fd);
-}
-
-static atomic_int write_errno;
-
-static ssize_t failing_pwrite(int fd, const void *bytes, size_t n, off_t at) {
-        errno = atomic_load(&write_errno);
-        return errno ? -1 : (ssize_t) syscall(SYS_pwrite64, fd, bytes, n, at);
-}
-
-static void disk_fail_writes(int error) {
-        sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
-        const char *const calls[] = { "pwrite", "pwrite64" };
-
-        atomic_store(&write_errno, error);
-        for (size_t i = 0; i < N_ELEMENTS(calls); i++)
-                if (vfs->xGetSystemCall(vfs, calls[i]))
-                        ck_assert_int_eq(vfs->xSetSystemCall(vfs, calls[i],
-                                                             (sqlite3_syscall_ptr) failing_pwrite),
-                                         SQLITE_OK);
-}
-
-/* --- a directory and a store in it ----------------------------------------------------------- */
-
-static char top[64];    /* made for each test, removed after it */
-static char state[128]; /* does not exist yet: top/a/state */
-static char key[160], db[160];
-static sd_event *event;
-static struct store *store;
-static struct why why;
-
-static void set_up(void) {
-        (void) snprintf(top, sizeof(top), "/tmp/bearerd-test-store-XXXXXX");
-        ck_assert_ptr_nonnull(mkdtemp(top));
-        (void) snprintf(state, sizeof(state), "%s/a/state", top);
-        (void) snprintf(key, sizeof(key), "%s/bearerd.key", state);
-        (void) snprintf(db, sizeof(db), "%s/bearerd.db", state);
-        ck_assert_int_ge(sd_event_new(&event), 0);
-}
-
-static void remove_tree(const char *path) {
-        DIR *dir = opendir(path);
-        struct dirent *entry;
-
-        while (dir && (entry = readdir(dir))) {
-                char below[512];
-
-                if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-                        continue;
-                (void) snprintf(below, sizeof(below), "%s/%s", path, entry->d_name);
-                if (unlink(below) < 0)
-                        remove_tree(below);
-        }
-        if (dir)
-                (void) closedir(dir);
-        (void) rmdir(path);
-}
-
-static void tear_down(void) {
-        store = store_sqlite_close(store);
-        event = sd_event_unref(event);
-        remove_tree(top);
-}
-
-static int try_open(void) {
-        struct store *none = (struct store *) &why;
-        int r;
-
-        why.text[0] = '\0';
-        store = none;
-        r = store_sqlite_open(state, key, event, &why, &store);
-        if (r != 0) {
-                ck_assert_ptr_eq(store, none); /* untouched on failure */
-                ck_assert_str_ne(why.text, "");
-                store = NULL;
-        }
-        return r;
-}
-
-static void open_store(void) {
-        int r = try_open();
-
-        ck_assert_msg(r == 0, "%s (%s)", why.text, strerror(-r));
-}
-
-static void reopen_store(void) {
-        store = store_sqlite_close(store);
-        open_store();
-}
-
-static void settle(void) {
-        while (store_sqlite_pending(store) > 0)
-                ck_assert_int_ge(sd_event_run(event, UINT64_MAX), 0);
-}
-
-static int give(struct store *to, const char *credential, const char *subject, const char *text,
-                store_done_fn *done, void *user) {
-        struct record record = {
-                .credential = credential,
-                .subject = subject,
-                .kind = RECORD_GRANT,
-                .secret = secret_new(text, strlen(text)),
-                .obtained_at = { 1700000000 },
-                .expires_at = { 1702592000 },
-        };
-        int r = to->put(to->self, &record, done, user);
-
-        record.secret = secret_unref(record.secret);
-        return r;
-}
-
-static void note_result(void *user, int r) {
-        *(int *) user = r;
-}
-
-/* Puts and waits; what done() said. */
-static int put_row(const char *credential, const char *subject, const char *text) {
-        int result = 1;
-
-        ck_assert_int_eq(give(store, credential, subject, text, note_result, &result), 0);
-        ck_assert_int_eq(result, 1); /* never from within put() */
-        settle();
-        ck_assert_int_le(result, 0); /* it was called */
-        return result;
-}
-
-static int get_row(const char *credential, const char *subject, struct record *ret) {
-        why.text[0] = '\0';
-        return store->get(store->self, credential, subject, &why, ret);
-}
-
-static void expect_row(const char *credential, const char *subject, const char *text) {
-        struct record record;
-        int r = get_row(credential, subject, &record);
-
-        ck_assert_msg(r == 0, "%s/%s: %d %s", credential, subject, r, why.text);
-        ck_assert_str_eq(secret_text(record.secret), text);
-        record.secret = secret_unref(record.secret);
-}
-
-static void expect_no_row(const char *credential, const char *subject) {
-        struct record record;
-
-        memset(&record, 0x5a, sizeof(record));
-        ck_assert_int_eq(get_row(credential, subject, &record), STORE_E_ABSENT);
-        for (size_t i = 0; i < sizeof(record); i++)
-                ck_assert_int_eq(((const char *) &record)[i], 0x5a); /* untouched */
-}
-
-static int count_row(void *user, const struct record *metadata) {
-        ck_assert_ptr_null(metadata->secret);
-        ++*(int *) user;
-        return 0;
-}
-
-static int count_rows(void) {
-        int n = 0;
-
-        ck_assert_int_eq(store->each(store->self, count_row, &n, &why), 0);
-        return n;
-}
-
-/* --- the outside ----------------------------------------------------------------------------- */
-
-static sqlite3 *outside_open(void) {
-        sqlite3 *c;
-
-        ck_assert_int_eq(sqlite3_open_v2(db, &c, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
-        return c;
-}
-
-static void outside_run(sqlite3 *c, const char *sql) {
-        char *message = NULL;
-        int rc = sqlite3_exec(c, sql, NULL, NULL, &message);
-
-        ck_assert_msg(rc == SQLITE_OK, "%s: %s", sql, message);
-}
-
-static void outside(const char *sql) {
-        sqlite3 *c = outside_open();
-
-        outside_run(c, sql);
-        (void) sqlite3_close(c);
-}
-
-static char *read_all(const char *path, size_t *ret_len) {
-        FILE *f = fopen(path, "re");
-        char *bytes = NULL;
-        size_t len = 0, n;
-
-        ck_assert_msg(f != NULL, "%s: %s", path, strerror(errno));
-        do {
-                bytes = realloc(bytes, len + 65536 + 1);
-                ck_assert_ptr_nonnull(bytes);
-                n = fread(bytes + len, 1, 65536, f);
-                len += n;
-        } while (n > 0);
-        (void) fclose(f);
-        bytes[len] = '\0';
-        *ret_len = len;
-        return bytes;
-}
-
-static void write_all(const char *path, const void *bytes, size_t len, mode_t mode) {
-        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-
-        ck_assert_int_ge(fd, 0);
-        ck_assert_int_eq(fchmod(fd, mode), 0);
-        ck_assert_int_eq(write(fd, bytes, len), (ssize_t) len);
-        (void) close(fd);
-}
-
-static mode_t mode_of(const char *dir, const char *name) {
-        char path[512];
-        struct stat st;
-
-        (void) snprintf(path, sizeof(path), "%s/%s", dir, name);
-        ck_assert_msg(stat(path, &st) == 0, "%s: %s", path, strerror(errno));
-        return st.st_mode & 07777;
-}
+#include "store_rig.h"
 
 /* --- what was put is there -------------------------------------------------------------------- */
 
@@ -409,8 +166,135 @@ START_TEST(too_long)
 }
 END_TEST
 
-/* --- when done() is called
- * --------------------------------------------------------------------- */
+/* --- marks ------------------------------------------------------------------------------------- */
+
+static bool is_in_doubt(const char *credential, const char *subject) {
+        struct record record;
+        int r = get_row(credential, subject, &record);
+
+        ck_assert_msg(r == 0, "%s/%s: %d %s", credential, subject, r, why.text);
+        record.secret = secret_unref(record.secret);
+        return record.in_doubt;
+}
+
+/* Marks and waits; what done() said. */
+static int mark_row(const char *credential, const char *subject) {
+        int result = 1;
+
+        ck_assert_int_eq(store->mark(store->self, credential, subject, note_result, &result), 0);
+        ck_assert_int_eq(result, 1); /* never from within mark() */
+        settle();
+        ck_assert_int_le(result, 0);
+        return result;
+}
+
+START_TEST(marks)
+{
+        struct record record = { 0 };
+
+        open_store();
+        ck_assert_int_eq(mark_row("site", "u"), -ENOENT);
+        expect_no_row("site", "u"); /* it made none */
+        ck_assert_int_eq(put_row("site", "u", "first"), 0);
+        ck_assert_int_eq(put_row("site", "v", "other"), 0);
+        ck_assert(!is_in_doubt("site", "u"));
+        ck_assert_int_eq(mark_row("site", "u"), 0);
+        ck_assert_int_eq(mark_row("site", "u"), 0); /* twice is no different */
+        ck_assert_int_eq(mark_row("site", "U"), -ENOENT);
+        reopen_store();
+        ck_assert(is_in_doubt("site", "u"));
+        ck_assert(!is_in_doubt("site", "v"));
+        ck_assert_int_eq(get_row("site", "u", &record), 0); /* and it is else what it was */
+        ck_assert_str_eq(secret_text(record.secret), "first");
+        ck_assert_int_eq(record.obtained_at.s, 1700000000);
+        ck_assert_int_eq(record.expires_at.s, 1702592000);
+        record.secret = secret_unref(record.secret);
+        ck_assert_int_eq(put_row("site", "u", "second"), 0);
+        ck_assert(!is_in_doubt("site", "u"));
+        expect_row("site", "u", "second");
+}
+END_TEST
+
+/* Marks keep their place between the other changes, whether or not these share a commit. */
+START_TEST(marks_in_order)
+{
+        enum {
+                N = 7
+        };
+        static int results[N];
+        static const int expected[N] = { -ENOENT, 0, 0, 0, -ENOENT, 0, 0 };
+        sqlite3 *other;
+
+        open_store();
+        other = outside_open();
+        outside_run(other, "BEGIN IMMEDIATE"); /* so that they gather */
+        for (int i = 0; i < N; i++)
+                results[i] = 1;
+        (void) store->mark(store->self, "site", "u", note_result, &results[0]);
+        (void) give(store, "site", "u", "1", note_result, &results[1]);
+        (void) store->mark(store->self, "site", "u", note_result, &results[2]);
+        (void) store->remove(store->self, "site", "u", note_result, &results[3]);
+        (void) store->mark(store->self, "site", "u", note_result, &results[4]);
+        (void) give(store, "site", "u", "2", note_result, &results[5]);
+        (void) give(store, "site", "v", "3", NULL, NULL);
+        (void) store->mark(store->self, "site", "v", note_result, &results[6]);
+        outside_run(other, "ROLLBACK");
+        (void) sqlite3_close(other);
+        settle();
+        for (int i = 0; i < N; i++)
+                ck_assert_int_eq(results[i], expected[i]);
+        ck_assert(!is_in_doubt("site", "u"));
+        ck_assert(is_in_doubt("site", "v"));
+        ck_assert_uint_le(store_sqlite_commits(store), 2);
+}
+END_TEST
+
+START_TEST(mark_after_sync)
+{
+        open_store();
+        for (int i = 0; i < 5; i++) {
+                int before;
+
+                ck_assert_int_eq(put_row("site", "u", "x"), 0);
+                before = atomic_load(&syncs);
+                ck_assert_int_eq(mark_row("site", "u"), 0);
+                ck_assert_int_gt(atomic_load(&syncs), before);
+        }
+}
+END_TEST
+
+/* The log of a daemon that was killed may not have been synced: what the next one finds in it, it
+ * makes durable, since a mark that is set already would not. */
+START_TEST(left_log_is_synced)
+{
+        int status, before;
+        pid_t pid = fork();
+
+        if (pid == 0) {
+                event = NULL;
+                if (sd_event_new(&event) < 0)
+                        _exit(EXIT_FAILURE);
+                open_store();
+                (void) put_row("site", "u", "x");
+                _exit(mark_row("site", "u") == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+        }
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert_int_eq(status, 0);
+        before = atomic_load(&syncs);
+        open_store();
+        ck_assert_int_gt(atomic_load(&syncs), before);
+        ck_assert(is_in_doubt("site", "u"));
+        store = store_sqlite_close(store);
+        atomic_store(&syncs_to_fail, 1000);
+        ck_assert_int_eq(try_open(), -EIO);
+        ck_assert_ptr_nonnull(strstr(why.text, "bearerd.db-wal"));
+        atomic_store(&syncs_to_fail, 0);
+        open_store();
+        ck_assert(is_in_doubt("site", "u"));
+}
+END_TEST
+
+/* --- when done() is called ----------------------------------------------------------------------- */
 
 static int order[1000], n_order;
 
@@ -567,8 +451,207 @@ START_TEST(log_is_folded_in)
 }
 END_TEST
 
-/* --- what stands on the disk
- * ------------------------------------------------------------------- */
+/* --- pages ------------------------------------------------------------------------------------- */
+
+/* In the order in which they were put. */
+static const struct {
+        const char *credential, *subject;
+} members[] = {
+        { "site", "b" },        { "site", "" },  { "site", "ab" },           { "site", "B" },
+        { "sit", "eb" },        { "site", "a" }, { "site", "\xe6\x89\xa3" }, { "site", "a\x7f" },
+        { "site", "\xc3\xa9" }, { "other", "" }, { "site", "10" },           { "site", "9" },
+        { "sites", "a" },
+};
+
+static const struct {
+        const char *credential, *after;
+        size_t limit;
+        const char *shown; /* each followed by a comma */
+} pages[] = {
+        { "site", NULL, 99, ",10,9,B,a,ab,a\x7f,b,\xc3\xa9,\xe6\x89\xa3," },
+        { "site", NULL, SIZE_MAX, ",10,9,B,a,ab,a\x7f,b,\xc3\xa9,\xe6\x89\xa3," },
+        { "site", NULL, 1, "," },
+        { "site", NULL, 0, "" },
+        { "site", "", 3, "10,9,B," },
+        { "site", "B", 3, "a,ab,a\x7f," },
+        { "site", "a\x7f", 3, "b,\xc3\xa9,\xe6\x89\xa3," },
+        { "site", "a", 0, "" },
+        { "site", "aa", 1, "ab," }, /* a subject that is gone meanwhile */
+        { "site", "\xe6\x89\xa3", 9, "" },
+        { "site", "zzz", 1, "\xc3\xa9," },
+        { "other", NULL, 9, "," },
+        { "other", "", 9, "" },
+        { "sit", NULL, 9, "eb," },
+        { "SITE", NULL, 9, "" },
+        { "", NULL, 9, "" },
+};
+
+static void put_members(void) {
+        for (size_t i = 0; i < N_ELEMENTS(members); i++)
+                ck_assert_int_eq(
+                        give(store, members[i].credential, members[i].subject, "x", NULL, NULL), 0);
+}
+
+static int show_member(void *user, const struct record *metadata) {
+        char *shown = user;
+
+        ck_assert_ptr_null(metadata->secret);
+        ck_assert_int_eq(metadata->expires_at.s, 1702592000);
+        strcat(strcat(shown, metadata->subject), ",");
+        return 0;
+}
+
+static void expect_pages(void) {
+        for (size_t i = 0; i < N_ELEMENTS(pages); i++) {
+                char shown[128] = "";
+                int r = store->page(store->self, pages[i].credential, pages[i].after,
+                                    pages[i].limit, show_member, shown, &why);
+
+                ck_assert_msg(r == 0, "%s", why.text);
+                ck_assert_str_eq(shown, pages[i].shown);
+        }
+}
+
+static int stop_at_b(void *user, const struct record *metadata) {
+        ++*(int *) user;
+        return strcmp(metadata->subject, "B") == 0 ? -ECANCELED : 0;
+}
+
+static void expect_page_ends_early(void) {
+        int n = 0;
+
+        ck_assert_int_eq(store->page(store->self, "site", "", 9, stop_at_b, &n, &why), -ECANCELED);
+        ck_assert_int_eq(n, 3);
+}
+
+START_TEST(pages_of_sqlite)
+{
+        open_store();
+        put_members();
+        settle();
+        expect_pages();
+        expect_page_ends_early();
+        expect_pages();
+}
+END_TEST
+
+START_TEST(pages_of_fake)
+{
+        AUTO(fake_store_freep) struct fake_store *f = fake_store_new();
+
+        store = fake_store_seam(f);
+        put_members();
+        (void) fake_store_complete_all(f);
+        expect_pages();
+        expect_page_ends_early();
+        store = NULL;
+}
+END_TEST
+
+static sqlite3 *connections[8];
+static size_t n_connections;
+
+static int note_connection(sqlite3 *c) {
+        if (n_connections < N_ELEMENTS(connections))
+                connections[n_connections++] = c;
+        return SQLITE_OK;
+}
+
+/* All statements of the store but the walk over everything find their rows by the index. */
+START_TEST(no_scans)
+{
+        AUTO(auto_freep) char *shown = calloc(1, 4096);
+        int found = 0;
+
+        ck_assert_int_eq(sqlite3_auto_extension((void (*)(void)) note_connection), SQLITE_OK);
+        open_store();
+        (void) sqlite3_reset_auto_extension();
+        for (int i = 0; i < 300; i++) {
+                char subject[16];
+
+                (void) snprintf(subject, sizeof(subject), "%d", i);
+                ck_assert_int_eq(give(store, "site", subject, "x", NULL, NULL), 0);
+                ck_assert_int_eq(store->mark(store->self, "site", subject, NULL, NULL), 0);
+                if (i % 2)
+                        (void) store->remove(store->self, "site", subject, NULL, NULL);
+        }
+        settle();
+        expect_row("site", "200", "x");
+        ck_assert_int_eq(store->page(store->self, "site", "100", 3, show_member, shown, &why), 0);
+        ck_assert_str_eq(shown, "102,104,106,");
+        for (size_t i = 0; i < n_connections; i++) {
+                sqlite3_stmt *stmt = NULL;
+
+                while ((stmt = sqlite3_next_stmt(connections[i], stmt))) {
+                        const char *sql = sqlite3_sql(stmt);
+                        int steps = sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_VM_STEP, 0);
+                        int runs = sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_RUN, 0);
+
+                        found += runs > 0 && strstr(sql, "record") != NULL;
+                        ck_assert_msg(steps <= 150 * runs, "%d steps in %d runs: %s", steps, runs,
+                                      sql);
+                        ck_assert_msg(
+                                sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_FULLSCAN_STEP, 0) == 0,
+                                "%s", sql);
+                        ck_assert_msg(sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_SORT, 0) == 0,
+                                      "%s", sql);
+                }
+        }
+        ck_assert_int_eq(found, 5); /* put, mark, remove, get, page */
+}
+END_TEST
+
+/* --- from one schema to the next --------------------------------------------------------------- */
+
+START_TEST(version_1)
+{
+        make_version_1();
+        open_store();
+        for (int pass = 0; pass < 2; pass++) {
+                ck_assert_int_eq(count_rows(), 3);
+                expect_row("site", "user-0", "LBEP-secret-0");
+                expect_row("site", "user-1", "LBEP-secret-1");
+                expect_row("site", "user-2", "LBEP-secret-2");
+                ck_assert(!is_in_doubt("site", "user-0"));
+                ck_assert_int_eq(is_in_doubt("site", "user-1"), pass);
+                ck_assert_int_eq(mark_row("site", "user-1"), 0);
+                reopen_store();
+        }
+}
+END_TEST
+
+static void break_key(void) {
+        write_all(key, "another key, also of 32 bytes...", 32, 0600);
+}
+
+static void break_column(void) {
+        outside("ALTER TABLE record ADD COLUMN in_doubt");
+}
+
+static const struct {
+        void (*spoil)(void);
+        int r;
+} unmigrated[] = { { break_key, -EBADMSG }, { break_column, -EIO } };
+
+/* A version that cannot be taken up stays what it was. */
+START_TEST(version_1_refused)
+{
+        sqlite3_stmt *stmt;
+        sqlite3 *c;
+
+        make_version_1();
+        unmigrated[_i].spoil();
+        ck_assert_int_eq(try_open(), unmigrated[_i].r);
+        c = outside_open();
+        ck_assert_int_eq(sqlite3_prepare_v2(c, "PRAGMA user_version", -1, &stmt, NULL), SQLITE_OK);
+        ck_assert_int_eq(sqlite3_step(stmt), SQLITE_ROW);
+        ck_assert_int_eq(sqlite3_column_int(stmt, 0), 1);
+        (void) sqlite3_finalize(stmt);
+        (void) sqlite3_close(c);
+}
+END_TEST
+
+/* --- what stands on the disk --------------------------------------------------------------------- */
 
 START_TEST(modes)
 {
@@ -590,29 +673,6 @@ START_TEST(modes)
 END_TEST
 
 #define CANARY "canary-QmVhcmVyIHRva2Vu"
-
-/* Returns in how many files of the directory `bytes` occur. */
-static int find_in_files(const char *bytes, size_t len, int *ret_files) {
-        DIR *dir = opendir(state);
-        struct dirent *entry;
-        int found = 0;
-
-        *ret_files = 0;
-        while ((entry = readdir(dir))) {
-                AUTO(auto_freep) char *content = NULL;
-                char path[512];
-                size_t n;
-
-                if (entry->d_name[0] == '.')
-                        continue;
-                (void) snprintf(path, sizeof(path), "%s/%s", state, entry->d_name);
-                content = read_all(path, &n);
-                ++*ret_files;
-                found += memmem(content, n, bytes, len) != NULL;
-        }
-        (void) closedir(dir);
-        return found;
-}
 
 START_TEST(secrets_are_sealed)
 {
@@ -673,8 +733,7 @@ START_TEST(tampered_row)
 }
 END_TEST
 
-/* --- refusals at the door
- * ----------------------------------------------------------------------- */
+/* --- refusals at the door ------------------------------------------------------------------------ */
 
 START_TEST(second_daemon)
 {
@@ -895,8 +954,7 @@ START_TEST(bad_directories)
 }
 END_TEST
 
-/* --- first starts that were cut short
- * ----------------------------------------------------------- */
+/* --- first starts that were cut short ------------------------------------------------------------ */
 
 START_TEST(first_start_again)
 {
@@ -934,8 +992,7 @@ START_TEST(first_start_again)
 }
 END_TEST
 
-/* --- failing disks
- * ------------------------------------------------------------------------------- */
+/* --- failing disks ------------------------------------------------------------------------------- */
 
 static const struct {
         int disk, told;
@@ -951,8 +1008,10 @@ START_TEST(write_fails)
         disk_fail_writes(write_errors[_i].disk);
         ck_assert_int_eq(put_row("site", "u", "during"), write_errors[_i].told);
         ck_assert_int_eq(put_row("site", "v", "during"), write_errors[_i].told);
+        ck_assert_int_eq(mark_row("site", "u"), write_errors[_i].told);
         expect_row("site", "u", "before");
         expect_no_row("site", "v");
+        ck_assert(!is_in_doubt("site", "u"));
         disk_fail_writes(0);
         ck_assert_int_eq(put_row("site", "u", "after"), 0);
         reopen_store();
@@ -983,7 +1042,7 @@ END_TEST
 /* A change that cannot be written takes none of its batch with it. */
 START_TEST(neighbours_of_a_failure)
 {
-        static int results[9];
+        static int results[9], marked[2] = { 1, 1 };
         sqlite3 *other;
 
         open_store();
@@ -998,19 +1057,20 @@ START_TEST(neighbours_of_a_failure)
                 (void) snprintf(subject, sizeof(subject), "u-%d", i);
                 ck_assert_int_eq(give(store, "site", subject, "x", note_result, &results[i]), 0);
         }
+        (void) store->mark(store->self, "site", "u-3", note_result, &marked[0]);
+        (void) store->mark(store->self, "site", "u-4", note_result, &marked[1]);
         outside_run(other, "ROLLBACK");
         (void) sqlite3_close(other);
         settle();
         for (int i = 0; i < (int) N_ELEMENTS(results); i++)
                 ck_assert_int_eq(results[i], i == 4 ? -EIO : 0);
+        ck_assert_int_eq(marked[0], 0);
+        ck_assert_int_eq(marked[1], -ENOENT);
+        ck_assert(is_in_doubt("site", "u-3"));
         ck_assert_int_eq(count_rows(), (int) N_ELEMENTS(results) - 1);
         expect_no_row("site", "u-4");
 }
 END_TEST
-
-static void skip(const char *what) {
-        (void) fprintf(stderr, "SKIPPED: %s\n", what);
-}
 
 START_TEST(full_disk)
 {
@@ -1018,8 +1078,7 @@ START_TEST(full_disk)
         int stored = 0, r = 0;
 
         ck_assert_int_eq(mkdir(strcat(strcpy(state, top), "/full"), 0700), 0);
-        if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
-            mount("full", state, "tmpfs", 0, "size=400k,mode=0700") < 0) {
+        if (!mount_tmpfs(state, "size=400k,mode=0700")) {
                 skip("full_disk: no right to mount a tmpfs here");
                 return;
         }
@@ -1052,8 +1111,7 @@ START_TEST(full_disk)
 }
 END_TEST
 
-/* --- kill -9
- * -------------------------------------------------------------------------------------- */
+/* --- kill -9 ------------------------------------------------------------------------------------- */
 
 #define SUBJECTS  25
 #define IN_FLIGHT 8
@@ -1153,8 +1211,7 @@ START_TEST(killed)
 }
 END_TEST
 
-/* --- the fake keeps the same contract
- * --------------------------------------------------------------- */
+/* --- the fake keeps the same contract ------------------------------------------------------------ */
 
 START_TEST(fake)
 {
@@ -1194,6 +1251,21 @@ START_TEST(fake)
         ck_assert_int_eq(give(store, "site", "a", "3", note_result, &results[0]), -ENOMEM);
         ck_assert_int_eq(give(store, "site", "a", "3", note_result, &results[0]), 0);
         ck_assert_uint_eq(fake_store_complete_all(f), 1);
+        ck_assert_int_eq(store->mark(store->self, "site", "a", note_result, &results[0]), 0);
+        ck_assert_int_eq(store->mark(store->self, "site", "b", note_result, &results[1]), 0);
+        ck_assert(!is_in_doubt("site", "a"));
+        ck_assert_uint_eq(fake_store_complete_all(f), 2);
+        ck_assert_int_eq(results[0], 0);
+        ck_assert_int_eq(results[1], -ENOENT);
+        ck_assert(is_in_doubt("site", "a"));
+        ck_assert_uint_eq(fake_store_rows(f), 1);
+        fake_store_fail(f, 1, -EIO);
+        ck_assert_int_eq(give(store, "site", "a", "4", note_result, &results[0]), 0);
+        ck_assert_uint_eq(fake_store_complete_all(f), 1);
+        ck_assert(is_in_doubt("site", "a"));
+        ck_assert_int_eq(give(store, "site", "a", "4", note_result, &results[0]), 0);
+        ck_assert_uint_eq(fake_store_complete_all(f), 1);
+        ck_assert(!is_in_doubt("site", "a"));
         fake_store_damage(f, "site", "a");
         ck_assert_int_eq(get_row("site", "a", &(struct record){ 0 }), -EBADMSG);
         ck_assert_str_ne(why.text, "");
@@ -1208,12 +1280,21 @@ static void add(TCase *tc) {
         tcase_add_test(tc, replace_and_remove);
         tcase_add_test(tc, walk_ends_early);
         tcase_add_test(tc, too_long);
+        tcase_add_test(tc, marks);
+        tcase_add_test(tc, marks_in_order);
+        tcase_add_test(tc, mark_after_sync);
+        tcase_add_test(tc, left_log_is_synced);
         tcase_add_test(tc, done_in_order);
         tcase_add_test(tc, done_after_sync);
         tcase_add_test(tc, many_share_a_commit);
         tcase_add_test(tc, done_may_put);
         tcase_add_test(tc, close_writes_all);
         tcase_add_test(tc, log_is_folded_in);
+        tcase_add_test(tc, pages_of_sqlite);
+        tcase_add_test(tc, pages_of_fake);
+        tcase_add_test(tc, no_scans);
+        tcase_add_test(tc, version_1);
+        tcase_add_loop_test(tc, version_1_refused, 0, N_ELEMENTS(unmigrated));
         tcase_add_test(tc, modes);
         tcase_add_test(tc, secrets_are_sealed);
         tcase_add_loop_test(tc, tampered_row, 0, N_ELEMENTS(tampers));

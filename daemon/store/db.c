@@ -55,13 +55,20 @@ sqlite3_stmt *db_finalize(sqlite3_stmt *stmt) {
         return NULL;
 }
 
-/* sqlite3_system_errno() knows nothing of what goes wrong within COMMIT; the files remember. */
-static int db_disk_errno(sqlite3 *db) {
+/* NULL: none is open. */
+static sqlite3_file *db_log(sqlite3 *db) {
         sqlite3_file *log = NULL;
-        int error = 0;
 
         (void) sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
-        if (log && log->pMethods)
+        return log && log->pMethods ? log : NULL;
+}
+
+/* sqlite3_system_errno() knows nothing of what goes wrong within COMMIT; the files remember. */
+static int db_disk_errno(sqlite3 *db) {
+        sqlite3_file *log = db_log(db);
+        int error = 0;
+
+        if (log)
                 (void) log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &error);
         if (error <= 0)
                 (void) sqlite3_file_control(db, "main", SQLITE_FCNTL_LAST_ERRNO, &error);
@@ -284,6 +291,21 @@ int db_change(sqlite3 *db, db_change_fn *change, void *user, struct why *why) {
         return PASS(r);
 }
 
+/* What a killed program has written but not synced is seen by everyone after it, until the power
+ * goes. A change that finds it done already writes nothing, and so would sync nothing. */
+static int db_sync_log(sqlite3 *db, struct why *why) {
+        sqlite3_file *log = db_log(db);
+        int rc = log ? log->pMethods->xSync(log, SQLITE_SYNC_NORMAL) : SQLITE_OK;
+
+        if (rc != SQLITE_OK) {
+                int r = db_errno(db, rc);
+
+                return why_set(why, r, "%s-wal: cannot sync it: %s; %s",
+                               sqlite3_db_filename(db, "main"), strerror(-r), disk_advice(r));
+        }
+        return 0;
+}
+
 struct migration {
         int version;
         db_change_fn *also;
@@ -327,6 +349,8 @@ int db_upgrade(sqlite3 *db, int version, db_change_fn *also, void *user, struct 
         if (r < 0)
                 return db_explain(db, r, why);
         r = db_change(db, db_migrate, &migration, why);
+        if (r == 0)
+                r = db_sync_log(db, why);
         if (r < 0)
                 return PASS(r);
         (void) sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);

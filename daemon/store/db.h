@@ -40,7 +40,7 @@ typedef int db_change_fn(sqlite3 *db, void *user, struct why *why);
 int db_change(sqlite3 *db, db_change_fn *change, void *user, struct why *why);
 
 /* Sets up write-ahead logging with a sync for each commit, and applies the missing migrations in
- * one transaction together with `also`, which may be NULL. */
+ * one transaction together with `also`, which may be NULL. All that is then seen is durable. */
 int db_upgrade(sqlite3 *db, int version, db_change_fn *also, void *user, struct why *why);
 
 /* Copies the log into the database file and syncs both: what this connection sees is on the disk,
