@@ -10,6 +10,7 @@
 #include <systemd/sd-event.h>
 
 #include "api/listen.h"
+#include "api/loopback.h"
 #include "api/server.h"
 #include "base/auto.h"
 #include "base/err.h"
@@ -39,6 +40,7 @@ struct daemon {
         struct store *store;
         struct cache *cache;
         struct broker *broker;
+        struct loopback *loopback;
         struct server *server;
         int *fds;
         bool stopping, quiet, server_stopped;
@@ -207,8 +209,7 @@ static int rekey(const struct options *options) {
                               options->new_key, conf->key_file);
         else
                 (void) printf(
-                        "%s was replaced; what was sealed under the old one, a backup, say, needs "
-                        "the old one.\n",
+                        "%s was replaced; backups made before are still sealed under the old one.\n",
                         conf->key_file);
         return EXIT_SUCCESS;
 }
@@ -364,7 +365,13 @@ static int open_parts(struct daemon *d, struct why *why) {
         return open_sockets(d, why);
 }
 
-static int start(struct daemon *d, struct why *why) {
+static void on_pending(void *user, const struct conf_credential *c, size_t n) {
+        struct daemon *d = user;
+
+        loopback_pending(d->loopback, c, n);
+}
+
+static int start_broker(struct daemon *d, struct why *why) {
         const struct broker_parts broker = {
                 .conf = d->conf,
                 .transport = d->transport,
@@ -373,17 +380,37 @@ static int start(struct daemon *d, struct why *why) {
                 .timers = d->timers,
                 .store = d->store,
                 .cache = d->cache,
+                .pending = on_pending,
+                .pending_user = d,
         };
-        struct server_parts server = { d->conf, NULL, d->cache, &clock_system, d->inbox, d->fds };
+        struct loopback_parts loopback = { .conf = d->conf, .event = d->event };
         int r;
 
         r = broker_new(&broker, &d->broker);
+        if (r == 0) {
+                loopback.authorizations = broker_authorizations(d->broker);
+                r = loopback_new(&loopback, &d->loopback);
+        }
         if (r < 0)
                 return why_set(why, PASS(r), "cannot start: %s (%s)", strerror(-r), err_origin());
-        r = broker_start(d->broker, why);
+        return broker_start(d->broker, why);
+}
+
+static int start(struct daemon *d, struct why *why) {
+        struct server_parts server = {
+                .conf = d->conf,
+                .cache = d->cache,
+                .clock = &clock_system,
+                .loop = d->inbox,
+                .fds = d->fds,
+        };
+        int r;
+
+        r = start_broker(d, why);
         if (r < 0)
                 return PASS(r);
         server.broker = d->broker;
+        server.loopback = d->loopback;
         r = server_start(&server, &d->server);
         if (r < 0)
                 return why_set(why, PASS(r), "cannot serve: %s (%s)", strerror(-r), err_origin());
@@ -397,6 +424,7 @@ static void close_parts(struct daemon *d) {
                         d->store); /* what was to be written is, and the broker hears of it */
         if (d->broker && !d->stopping)
                 broker_stop(d->broker, NULL, NULL);
+        loopback_free(d->loopback);
         broker_free(d->broker);
         cache_free(d->cache);
         if (d->transport)

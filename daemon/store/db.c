@@ -63,7 +63,8 @@ static sqlite3_file *db_log(sqlite3 *db) {
         return log && log->pMethods ? log : NULL;
 }
 
-/* sqlite3_system_errno() knows nothing of what goes wrong within COMMIT; the files remember. */
+/* sqlite3_system_errno() knows nothing of what goes wrong within COMMIT; the files remember. But
+ * not what befell the index of the log, which is none of them. */
 static int db_disk_errno(sqlite3 *db) {
         sqlite3_file *log = db_log(db);
         int error = 0;
@@ -72,6 +73,8 @@ static int db_disk_errno(sqlite3 *db) {
                 (void) log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &error);
         if (error <= 0)
                 (void) sqlite3_file_control(db, "main", SQLITE_FCNTL_LAST_ERRNO, &error);
+        if (error <= 0)
+                error = sqlite3_system_errno(db);
         return error > 0 ? -error : -EIO;
 }
 
