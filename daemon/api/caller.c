@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "api/unit.h"
 #include "base/err.h"
 #include "policy/policy.h"
 
@@ -31,7 +32,8 @@ static int caller_read_groups(int fd, struct peer *peer) {
         }
 }
 
-int caller_new(int fd, const struct conf_socket *socket, bool want_groups, struct caller **ret) {
+int caller_new(int fd, const struct conf_socket *socket, struct caller_needs needs,
+               struct caller **ret) {
         AUTO(caller_freep) struct caller *c = NULL;
         struct ucred cred;
         socklen_t len = sizeof(cred);
@@ -48,11 +50,13 @@ int caller_new(int fd, const struct conf_socket *socket, bool want_groups, struc
         c->peer.uid = cred.uid;
         c->peer.gid = cred.gid;
         c->peer.pid = cred.pid;
-        if (want_groups) {
+        if (needs.groups) {
                 r = caller_read_groups(fd, &c->peer);
                 if (r < 0)
                         return PASS(r);
         }
+        if (needs.units && unit_of_peer(fd, &c->peer.unit) == -ENOMEM)
+                return RAISE(-ENOMEM); /* what is unknown matches no rule */
         *ret = TAKE(c);
         return 0;
 }

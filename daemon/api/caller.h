@@ -18,9 +18,15 @@ struct caller {
         bool is_admin;
 };
 
-/* Asks the kernel about the peer of `fd`; supplementary groups only when `want_groups` (some rule names a group).
- * 0, -ENOMEM, or what getsockopt(2) said. */
-int caller_new(int fd, const struct conf_socket *socket, bool want_groups, struct caller **ret);
+/* What the rules of a configuration need to know about a caller besides uid and gid, which cost nothing. */
+struct caller_needs {
+        bool groups; /* some rule names a group */
+        bool units;  /* some rule names a unit */
+};
+
+/* Asks the kernel about the peer of `fd`. 0, -ENOMEM, or what getsockopt(2) said. */
+int caller_new(int fd, const struct conf_socket *socket, struct caller_needs needs,
+               struct caller **ret);
 struct caller *caller_free(struct caller *c);
 AUTO_DEFINE(struct caller, caller_free)
 

@@ -38,7 +38,7 @@ struct server {
         bool thread_runs;
         int epoll_fd;
         struct inbox *inbox;
-        bool want_groups;
+        struct caller_needs needs;
 
         /* owned by the serving thread */
         size_t n_connections, peak; /* `peak` since memory was last given back */
@@ -194,7 +194,7 @@ static struct caller *server_meet(struct listener *l, struct MHD_Connection *con
         struct caller *caller = NULL;
         int r;
 
-        r = caller_new(info->connect_fd, l->socket, s->want_groups, &caller);
+        r = caller_new(info->connect_fd, l->socket, s->needs, &caller);
         if (r < 0) {
                 log_warning("event=caller_unknown error=\"%s\" advice=\"the connection is closed\"",
                             strerror(-r));
@@ -330,13 +330,18 @@ static unsigned server_connection_limit(void) {
                                                      : SERVER_SPARE_FDS;
 }
 
-static bool server_rules_name_groups(const struct conf *conf) {
-        if (conf->admin.n_gids > 0)
-                return true;
+static void server_need(struct caller_needs *needs, const struct conf_rule *rule) {
+        needs->groups = needs->groups || rule->n_gids > 0;
+        needs->units = needs->units || rule->units.n > 0;
+}
+
+static struct caller_needs server_caller_needs(const struct conf *conf) {
+        struct caller_needs needs = { 0 };
+
+        server_need(&needs, &conf->admin);
         for (size_t i = 0; i < conf->n_credentials; i++)
-                if (conf->credentials[i]->allow.n_gids > 0)
-                        return true;
-        return false;
+                server_need(&needs, &conf->credentials[i]->allow);
+        return needs;
 }
 
 static int server_listen(struct listener *l, int fd, unsigned limit) {
@@ -383,7 +388,7 @@ int server_start(const struct server_parts *parts, struct server **ret) {
         if (!s)
                 return RAISE(-ENOMEM);
         s->parts = *parts;
-        s->want_groups = server_rules_name_groups(parts->conf);
+        s->needs = server_caller_needs(parts->conf);
         s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         r = s->epoll_fd < 0 ? -errno : inbox_new(&s->inbox);
         if (r == 0)
