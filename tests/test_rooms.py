@@ -22,7 +22,8 @@ MAY_INCLUDE = {
     "main": {"conf", "api", "policy", "broker", "sched", "provider", "http", "store",
              NAMES_AND_LIMITS},
     "conf": set(),
-    "api": {"policy", "broker", PLAIN_DATA, NAMES_AND_LIMITS, REFUSAL},
+    "api": {"policy", "broker", PLAIN_DATA, NAMES_AND_LIMITS, REFUSAL,
+            "conf/url.h"},  # pure functions
     "policy": {PLAIN_DATA},
     "broker": {"sched", "store/store.h", PLAIN_DATA, NAMES_AND_LIMITS, REFUSAL, TRANSPORT,
                "provider/scope.h", "provider/pkce.h"},  # pure functions

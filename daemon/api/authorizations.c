@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api/handlers.h"
+#include "api/loopback.h"
 #include "api/parameter.h"
 #include "api/redirect.h"
 #include "api/server.h"
@@ -22,16 +23,25 @@ static int authorizations_add_secret(struct json_object *o, const char *key,
         return json_object_object_add(o, key, json_object_new_string(secret_text(s)));
 }
 
-static int authorizations_add_way(struct json_object *o, const struct authorization *a) {
+/* Where the browser goes, and whether we wait for it where it ends. */
+static int authorizations_add_browser(struct json_object *o, const struct loopback *loopback,
+                                      const struct authorization *a) {
+        struct why warning;
+        bool listens = loopback_listens(loopback, a->credential, &warning);
         int r = 0;
 
-        if (a->url) {
-                r |= json_object_object_add(o, "authorization_url", json_object_new_string(a->url));
-                r |= json_object_object_add(o, "redirect_uri",
-                                            json_object_new_string(a->credential->redirect_uri));
-        }
-        if (!a->user_code)
-                return r;
+        r |= json_object_object_add(o, "authorization_url", json_object_new_string(a->url));
+        r |= json_object_object_add(o, "redirect_uri",
+                                    json_object_new_string(a->credential->redirect_uri));
+        r |= json_object_object_add(o, "loopback", json_object_new_boolean(listens));
+        if (warning.text[0])
+                r |= json_object_object_add(o, "warning", json_object_new_string(warning.text));
+        return r;
+}
+
+static int authorizations_add_device(struct json_object *o, const struct authorization *a) {
+        int r = 0;
+
         r |= authorizations_add_secret(o, "user_code", a->user_code);
         r |= json_object_object_add(o, "verification_uri",
                                     json_object_new_string(a->verification_uri));
@@ -43,7 +53,8 @@ static int authorizations_add_way(struct json_object *o, const struct authorizat
 }
 
 /* NULL: out of memory. */
-static struct json_object *authorizations_object(const struct authorization *a) {
+static struct json_object *authorizations_object(const struct call *call,
+                                                 const struct authorization *a) {
         struct json_object *o = json_object_new_object();
         int r = 0;
 
@@ -55,8 +66,10 @@ static struct json_object *authorizations_object(const struct authorization *a) 
         r |= json_object_object_add(o, "state",
                                     json_object_new_string(authorization_state_names[a->state]));
         r |= json_object_object_add(o, "expires_at", json_object_new_int64(a->expires_at.s));
-        if (a->state == AUTHORIZATION_PENDING)
-                r |= authorizations_add_way(o, a);
+        if (a->state == AUTHORIZATION_PENDING && a->url)
+                r |= authorizations_add_browser(o, server_parts(call->server)->loopback, a);
+        if (a->state == AUTHORIZATION_PENDING && a->user_code)
+                r |= authorizations_add_device(o, a);
         if (a->reason.text[0])
                 r |= json_object_object_add(o, "reason", json_object_new_string(a->reason.text));
         if (a->refusal.kind != REFUSAL_NONE && a->refusal.http_status > 0)
@@ -66,7 +79,7 @@ static struct json_object *authorizations_object(const struct authorization *a) 
 
 static void authorizations_return(struct call *call, unsigned status,
                                   const struct authorization *a) {
-        call_return(call, reply_json(status, authorizations_object(a)));
+        call_return(call, reply_json(status, authorizations_object(call, a)));
 }
 
 /* --- POST /v1/credentials/{credential}/authorizations --- */
@@ -224,7 +237,7 @@ static void authorizations_list_work(struct call *call, struct broker *broker) {
 
         while ((a = authorizations_next(broker_authorizations(broker), a)))
                 if (caller_may_use(call->caller, a->credential))
-                        r |= json_object_array_add(list, authorizations_object(a));
+                        r |= json_object_array_add(list, authorizations_object(call, a));
         r |= json_object_object_add(o, "authorizations", list);
         call_return(call, reply_json(MHD_HTTP_OK, r < 0 ? json_wipe(o) : o));
 }

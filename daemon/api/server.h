@@ -18,11 +18,13 @@
 #define SERVER_CONNECTION_MEMORY 8192  /* bytes for each; performance.md section 3 */
 #define SERVER_CONNECTIONS_MAX   16384 /* at once, or as many as there are descriptors for */
 
+struct loopback;
 struct server;
 
 struct server_parts { /* all borrowed until the server has stopped */
         const struct conf *conf;
-        struct broker *broker; /* only touched on the loop */
+        struct broker *broker;           /* only touched on the loop */
+        const struct loopback *loopback; /* the same */
         struct cache *cache;
         const struct clock *clock;
         struct inbox *loop; /* where calls cross to */
