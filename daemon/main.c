@@ -32,6 +32,7 @@
 
 struct daemon {
         struct conf *conf;
+        char *file; /* where the configuration is, or would be */
         sd_event *event;
         sd_event_source *timer;
         struct inbox *inbox;
@@ -437,6 +438,7 @@ static void close_parts(struct daemon *d) {
         inbox_free(d->inbox);
         sd_event_unref(d->event);
         conf_free(d->conf);
+        free(d->file);
 }
 
 static int run(struct daemon *d) {
@@ -453,6 +455,11 @@ static int run(struct daemon *d) {
                 (void) sd_notifyf(0, "STATUS=%s\nERRNO=%d", why.text, -r);
                 return EXIT_FAILURE;
         }
+        if (d->conf->n_credentials == 0)
+                log_warning(
+                        "event=unconfigured advice=\"there is no credential yet: add a [credential NAME] section to %s, "
+                        "see bearerd.conf(5)\"",
+                        d->file);
         log_info("event=started version=" BEARERD_VERSION " credentials=%zu socket=%s",
                  d->conf->n_credentials, d->conf->sockets[0]->path);
         (void) sd_notifyf(0, "READY=1\nSTATUS=%zu credentials", d->conf->n_credentials);
@@ -489,6 +496,10 @@ int main(int argc, char *argv[]) {
                 return EXIT_FAILURE;
         }
         log_set_level(d.conf->log_level);
+        if (options.config)
+                d.file = strdup(options.config);
+        else
+                (void) conf_default_path(options.scope, &d.file); /* it has just been found */
         r = run(&d);
         close_parts(&d);
         return r;
