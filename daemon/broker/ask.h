@@ -2,8 +2,8 @@
 /*
  * Ask: one caller's wish for a token, and its answer
  *
- * Embedded in whatever waits for it; the broker links it into a queue, so that parking a caller allocates nothing.
- * From broker_ask() until answer() is called it belongs to the broker.
+ * Embedded in whatever waits for it; the broker links it into a queue, so that parking a caller
+ * allocates nothing. From broker_ask() until answer() is called it belongs to the broker.
  *
  * Threading: loop thread only.
  */
@@ -41,6 +41,7 @@ struct ask {
         int64_t min_ttl_us;            /* -1: the default */
         int64_t wait_us;
         char rejected[SECRET_FINGERPRINT_SIZE]; /* "": none */
+        /* May ask again; no other call of the broker is allowed from within. */
         void (*answer)(struct ask *ask, const struct answer *a);
 
         /* the broker's, while the ask is with it */

@@ -19,6 +19,9 @@
 #define AUTHORIZATION_DEVICE_US                                                                    \
         (5 * US_PER_MIN) /* of a device code, when the answer does not say */
 
+#define AUTHORIZATION_OVERTAKEN                                                                    \
+        "a later authorization for the same credential and subject took its place"
+
 const char *const authorization_state_names[AUTHORIZATION_STATE_MAX] = {
         "pending", "succeeded", "denied", "expired", "failed", "cancelled",
 };
@@ -27,6 +30,7 @@ struct authorizations {
         struct authorizations_parts parts;
         struct list_link all;
         size_t n;
+        bool stopped;
 };
 
 static void authorization_timer(struct timer *t);
@@ -63,9 +67,24 @@ static void authorization_drop_secrets(struct authorization *a) {
         a->user_code = secret_unref(a->user_code);
 }
 
+static void authorization_unwatch(struct authorization_watch *w) {
+        struct timers *timers = w->authorization->book->parts.timers;
+
+        list_remove(&w->link);
+        timer_disarm(timers, &w->timer);
+        timers_release(timers);
+        w->authorization = NULL;
+}
+
+static struct authorization_watch *authorization_first_watch(const struct authorization *a) {
+        return list_entry(a->watches.next, struct authorization_watch, link);
+}
+
 static void authorization_free(struct authorization *a) {
         struct timers *timers = a->book->parts.timers;
 
+        while (!list_is_empty(&a->watches))
+                authorization_unwatch(authorization_first_watch(a));
         upstream_cancel(a->call);
         list_remove(&a->link);
         a->book->n--;
@@ -126,15 +145,6 @@ size_t authorizations_pending(const struct authorizations *as, const struct conf
 
 /* --- telling --- */
 
-static void authorization_unwatch(struct authorization_watch *w) {
-        struct timers *timers = w->authorization->book->parts.timers;
-
-        list_remove(&w->link);
-        timer_disarm(timers, &w->timer);
-        timers_release(timers);
-        w->authorization = NULL;
-}
-
 static void authorization_watch_timer(struct timer *t) {
         struct authorization_watch *w = list_entry(t, struct authorization_watch, timer);
         struct authorization *a = w->authorization;
@@ -175,6 +185,7 @@ static void authorization_end(struct authorization *a, enum authorization_state 
         char quoted[WHY_MAX + 3];
 
         a->state = state;
+        a->storing = false;
         a->call = upstream_cancel(a->call);
         authorization_drop_secrets(a);
         timer_arm(p->timers, &a->timer, mono_add(clock_mono(p->clock), AUTHORIZATION_MEMORY_US));
@@ -183,8 +194,7 @@ static void authorization_end(struct authorization *a, enum authorization_state 
                  log_quote(a->reason.text, quoted, sizeof(quoted)));
         authorization_tell_started(a);
         while (!list_is_empty(&a->watches)) {
-                struct authorization_watch *w = list_entry(a->watches.next,
-                                                           struct authorization_watch, link);
+                struct authorization_watch *w = authorization_first_watch(a);
 
                 authorization_unwatch(w);
                 w->changed(w, a);
@@ -227,6 +237,7 @@ void authorization_cancel(struct authorization *a, const char *reason) {
 void authorizations_stop(struct authorizations *as, const char *reason) {
         struct authorization *a = NULL;
 
+        as->stopped = true;
         while ((a = authorizations_next(as, a)))
                 authorization_cancel(a, reason);
 }
@@ -246,9 +257,8 @@ static void authorization_timer(struct timer *t) {
         mono_t now = clock_mono(a->book->parts.clock);
 
         if (a->state != AUTHORIZATION_PENDING) {
-                authorization_free(a); /* nobody watches what is over */
-        } else if (a->storing || (a->code && a->call)) {
-                /* it has arrived in time; the provider or the disk is slow */
+                authorization_free(a);      /* nobody watches what is over */
+        } else if (a->storing || a->call) { /* sent in time; the provider or the disk is slow */
                 timer_arm(a->book->parts.timers, &a->timer,
                           mono_add(now, AUTHORIZATION_SLOW_DOWN_US));
         } else if (!mono_before(now, a->expires)) {
@@ -274,7 +284,28 @@ static void authorization_set_lifetime(struct authorization *a, int64_t us) {
 
 /* --- grants --- */
 
+/* The one whose grant is on its way to the disk, or NULL. */
+static struct authorization *authorizations_find_storing(const struct authorizations *as,
+                                                         const struct conf_credential *c,
+                                                         const char *subject) {
+        struct authorization *a = NULL;
+
+        while ((a = authorizations_next(as, a)))
+                if (a->storing && a->credential == c && strcmp(a->subject, subject) == 0)
+                        return a;
+        return NULL;
+}
+
+static void authorization_withdraw(struct authorization *a, const char *reason) {
+        if (!a)
+                return;
+        (void) why_set(&a->reason, 0, "%s", reason);
+        authorization_end(a, AUTHORIZATION_CANCELLED);
+}
+
 static void authorization_take_grant(struct authorization *a, struct exchange_result *result) {
+        struct authorization *overtaken = authorizations_find_storing(a->book, a->credential,
+                                                                      a->subject);
         const struct authorizations_parts *p = &a->book->parts;
         struct refusal refusal = { .kind = REFUSAL_NONSENSE, .retry_after_us = -1 };
         int r;
@@ -285,19 +316,28 @@ static void authorization_take_grant(struct authorization *a, struct exchange_re
                 authorization_fail(a, &refusal);
                 return;
         }
-        a->storing = true;
         r = p->granted(p->user, a, result);
         if (r < 0) {
-                a->storing = false;
                 (void) snprintf(refusal.message, sizeof(refusal.message),
                                 "the grant could not be kept: %s", strerror(-r));
                 authorization_fail(a, &refusal);
+                return;
         }
+        a->storing = true;
+        authorization_withdraw(overtaken, AUTHORIZATION_OVERTAKEN);
 }
 
-void authorization_stored(struct authorization *a) {
-        a->storing = false;
-        authorization_end(a, AUTHORIZATION_SUCCEEDED);
+void authorizations_stored(struct authorizations *as, const struct conf_credential *c,
+                           const char *subject) {
+        struct authorization *a = authorizations_find_storing(as, c, subject);
+
+        if (a)
+                authorization_end(a, AUTHORIZATION_SUCCEEDED);
+}
+
+void authorizations_withdraw(struct authorizations *as, const struct conf_credential *c,
+                             const char *subject, const char *reason) {
+        authorization_withdraw(authorizations_find_storing(as, c, subject), reason);
 }
 
 /* --- browser --- */
@@ -366,16 +406,17 @@ static void authorization_exchange(struct authorization *a) {
                 .code = a->code,
                 .verifier = a->verifier,
         };
-        struct refusal refusal = { .kind = REFUSAL_TRANSIENT, .retry_after_us = -1 };
+        struct exchange_result result = { .refusal = { .kind = REFUSAL_TRANSPORT,
+                                                       .retry_after_us = -1 } };
         int r;
 
         a->tries++;
         r = upstream_begin(p->upstream(p->user, a->credential), &x, authorization_exchanged, a,
                            &a->call);
         if (r < 0) {
-                (void) snprintf(refusal.message, sizeof(refusal.message),
+                (void) snprintf(result.refusal.message, sizeof(result.refusal.message),
                                 "the code could not be sent: %s", strerror(-r));
-                authorization_fail(a, &refusal);
+                authorization_exchanged(a, &result);
         }
 }
 
@@ -494,12 +535,9 @@ static int authorization_start_device(struct authorization *a) {
 static void authorizations_supersede(struct authorizations *as, const struct authorization *by) {
         struct authorization *a = NULL;
 
-        while ((a = authorizations_next(as, a)))
-                if (a != by && a->credential == by->credential &&
-                    strcmp(a->subject, by->subject) == 0)
-                        authorization_cancel(
-                                a,
-                                "a later authorization for the same credential and subject took its place");
+        while ((a = authorizations_next(as, a)) != by) /* those before it, which are older */
+                if (a->credential == by->credential && strcmp(a->subject, by->subject) == 0)
+                        authorization_cancel(a, AUTHORIZATION_OVERTAKEN);
 }
 
 static int authorization_new(struct authorizations *as, const struct conf_credential *c,
@@ -533,12 +571,29 @@ static int authorization_new(struct authorizations *as, const struct conf_creden
         return 0;
 }
 
+/* One that has been over for the longest can be forgotten earlier; not one that is being told
+ * about just now. */
+static void authorizations_make_room(struct authorizations *as) {
+        mono_t just_over = mono_add(clock_mono(as->parts.clock), AUTHORIZATION_MEMORY_US);
+        struct authorization *a = NULL;
+
+        while ((a = authorizations_next(as, a)))
+                if (a->state != AUTHORIZATION_PENDING && mono_before(a->timer.at, just_over)) {
+                        authorization_free(a);
+                        return;
+                }
+}
+
 int authorization_start(struct authorizations *as, const struct conf_credential *c,
                         const char *subject, void (*started)(void *user, struct authorization *a),
                         void *user) {
         struct authorization *a = NULL;
         int r;
 
+        if (as->stopped)
+                return RAISE(-ESHUTDOWN);
+        if (as->n >= AUTHORIZATIONS_MAX)
+                authorizations_make_room(as);
         if (as->n >= AUTHORIZATIONS_MAX)
                 return AUTHORIZATION_E_TOO_MANY;
         r = authorization_new(as, c, subject, &a);

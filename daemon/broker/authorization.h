@@ -2,14 +2,18 @@
 /*
  * Authorization: a person is asked for a grant
  *
- * From the start (a URL for the browser, or a code for another device) to its end: succeeded, denied, expired, failed or cancelled.
- * What is over can be looked at for a while. Two at once for one subject: the later one wins, the earlier is cancelled
- * and told why. A person who has to fetch an administrator first starts again without harm: nothing is changed before a grant is there.
+ * From the start (a URL for the browser, or a code for another device) to its end: succeeded,
+ * denied, expired, failed or cancelled. What is over can be looked at for a while. Two at once
+ * for one subject: the later one wins, the earlier is cancelled and told why. A person who has
+ * to fetch an administrator first starts again without harm: nothing is changed before a grant
+ * is there.
  *
- * The state parameter and the PKCE verifier are 256 random bits each, used once; states are compared in constant time.
+ * The state parameter and the PKCE verifier are 256 random bits each, used once; states are
+ * compared in constant time.
  *
  * Threading: loop thread only.
- * Sources:   RFC 6749 sections 4.1 and 10.12, RFC 7636, RFC 8628; coze-oauth.md sections 3 and 5; design.md section 4.
+ * Sources:   RFC 6749 sections 4.1 and 10.12, RFC 7636, RFC 8628; coze-oauth.md sections 3 and
+ *            5; design.md section 4.
  */
 
 #include "base/list.h"
@@ -87,9 +91,11 @@ struct authorizations_parts { /* all borrowed */
         const struct clock *clock;
         const struct random *random;
         struct upstream *(*upstream)(void *user, const struct conf_credential *c);
-        /* A grant has been given: keep it, then call authorization_stored(). `result` may be emptied. 0, or a negative errno. */
+        /* A grant has been given: keep it, then call authorizations_stored(), not from within.
+         * `result` may be emptied. 0, or a negative errno. */
         int (*granted)(void *user, struct authorization *a, struct exchange_result *result);
-        /* Something about the pending ones of this credential has changed: see authorizations_pending(). */
+        /* Something about the pending ones of this credential has changed: see
+         * authorizations_pending(). */
         void (*changed)(void *user, const struct conf_credential *c);
         void *user;
 };
@@ -97,14 +103,16 @@ struct authorizations_parts { /* all borrowed */
 int authorizations_new(const struct authorizations_parts *parts, struct authorizations **ret);
 struct authorizations *authorizations_free(struct authorizations *as);
 
-/* Cancels all that are pending, with this reason. */
+/* Cancels all that are pending, with this reason, and takes no more. One whose grant is on its
+ * way to the disk succeeds. */
 void authorizations_stop(struct authorizations *as, const char *reason);
 
 #define AUTHORIZATION_E_TOO_MANY 1
 
-/* Begins one. started(user, a) is called when there is something to show to the person, or it has failed already (see its state);
- * for the browser that is from within. `a` is valid until the loop goes on.
- * 0; AUTHORIZATION_E_TOO_MANY; -ENOMEM: then started() is not called. */
+/* Begins one. started(user, a) is called when there is something to show to the person, or it
+ * has failed already (see its state); for the browser that is from within. `a` is valid until
+ * the loop goes on. 0; AUTHORIZATION_E_TOO_MANY; -ENOMEM, -ESHUTDOWN: then started() is not
+ * called. */
 int authorization_start(struct authorizations *as, const struct conf_credential *c,
                         const char *subject, void (*started)(void *user, struct authorization *a),
                         void *user);
@@ -121,16 +129,22 @@ struct authorization *authorizations_next(const struct authorizations *as,
 
 size_t authorizations_pending(const struct authorizations *as, const struct conf_credential *c);
 
-/* The browser has come back: with a code, or with an error (RFC 6749 section 4.1.2.1). Takes the state out of use.
- * 0; -EALREADY: it has been used; -ENOMEM. */
+/* The browser has come back: with a code, or with an error (RFC 6749 section 4.1.2.1). Takes the
+ * state out of use. 0; -EALREADY: it has been used; -ENOMEM. */
 int authorization_deliver(struct authorization *a, const char *code, const char *error,
                           const char *description);
 
-void authorization_cancel(struct authorization *a,
-                          const char *reason); /* no effect when it is over */
+/* No effect when it is over, or its grant is on its way to the disk. */
+void authorization_cancel(struct authorization *a, const char *reason);
 
-/* The grant that granted() was given is durable, or kept. */
-void authorization_stored(struct authorization *a);
+/* The grant that granted() was given for this subject is durable, or kept. */
+void authorizations_stored(struct authorizations *as, const struct conf_credential *c,
+                           const char *subject);
 
-/* changed() is called when the state is not pending any more (at once if so), or at the deadline. 0, -ENOMEM. */
+/* It is not any more: what gave it is cancelled, with this reason. */
+void authorizations_withdraw(struct authorizations *as, const struct conf_credential *c,
+                             const char *subject, const char *reason);
+
+/* changed() is called when the state is not pending any more (at once if so), or at the
+ * deadline. 0, -ENOMEM. */
 int authorization_watch(struct authorization *a, struct authorization_watch *w, int64_t wait_us);

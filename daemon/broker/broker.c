@@ -75,7 +75,7 @@ static void broker_assertion_done(void *user, struct exchange_result *result) {
         entry_obtained(e, result);
 }
 
-static int broker_assert(struct entry_pool *pool, struct entry *e) {
+static int broker_assert(struct entry_pool *pool, struct entry *e, struct refusal *refusal) {
         struct credential *c = list_entry(pool, struct credential, pool);
         const struct conf_credential *conf = pool->credential;
         const struct variant *v = &e->variant;
@@ -90,6 +90,7 @@ static int broker_assert(struct entry_pool *pool, struct entry *e) {
         struct upstream_call *call;
         int r;
 
+        (void) refusal; /* the errno says all */
         r = upstream_begin(c->upstream, &x, broker_assertion_done, e, &call);
         if (r < 0)
                 return PASS(r);
@@ -104,8 +105,9 @@ static void broker_abandon_assertion(struct entry_pool *pool, struct entry *e) {
 
 /* --- interactive types: a token for a refresh token --- */
 
-static void broker_is_quiet(struct broker *b) {
-        void (*quiet)(void *user) = b->quiet;
+static void broker_is_quiet(void *user) {
+        struct broker *b = user;
+        void (*quiet)(void *quiet_user) = b->quiet;
 
         if (!quiet || grants_busy(b->grants) > 0)
                 return;
@@ -135,27 +137,29 @@ static void broker_end_grant(struct broker *b, struct grant *g, const struct ref
 static void broker_refreshed(void *user, struct exchange_result *result) {
         struct entry *e = user;
         struct broker *b = list_entry(e->pool, struct credential, pool)->broker;
-        struct grant *g = grants_find(b->grants, e->key);
 
-        if (result->refusal.kind == REFUSAL_GRANT && g)
-                broker_end_grant(b, g, &result->refusal);
+        if (result->refusal.kind == REFUSAL_GRANT)
+                broker_end_grant(b, grants_find(b->grants, e->key), &result->refusal);
         entry_obtained(e, result);
-        broker_is_quiet(b);
+        if (!grants_find(b->grants, e->key))
+                broker_discard(e->pool, e); /* and with it the token */
 }
 
-static int broker_refresh(struct entry_pool *pool, struct entry *e) {
+static int broker_refresh(struct entry_pool *pool, struct entry *e, struct refusal *refusal) {
         struct credential *c = list_entry(pool, struct credential, pool);
         struct grant *g = grants_find(c->broker->grants, e->key);
+        struct why why = { "" };
+        int r;
 
-        return g ? grant_refresh(g, c->upstream, broker_refreshed, e) : RAISE(-ENOENT);
-}
-
-static void broker_abandon_refresh(struct entry_pool *pool, struct entry *e) {
-        struct credential *c = list_entry(pool, struct credential, pool);
-        struct grant *g = grants_find(c->broker->grants, e->key);
-
-        if (g)
-                grant_disregard(g);
+        if (!g)
+                return RAISE(-ENOENT);
+        r = grant_refresh(g, c->upstream, broker_refreshed, e, &why);
+        if (r == -EBADMSG)
+                refusal->kind = REFUSAL_GRANT; /* only a new authorization helps, or a backup */
+        if (r < 0)
+                (void) why_clean(why.text, strlen(why.text), refusal->message,
+                                 sizeof(refusal->message));
+        return PASS(r);
 }
 
 /* --- credentials --- */
@@ -183,7 +187,7 @@ static int broker_init_credential(struct broker *b, const struct conf_credential
                 .random = p->random,
                 .obtain = credential_type_is_interactive(conf->type) ? broker_refresh
                                                                      : broker_assert,
-                .abandon = credential_type_is_interactive(conf->type) ? broker_abandon_refresh
+                .abandon = credential_type_is_interactive(conf->type) ? NULL /* grants do */
                                                                       : broker_abandon_assertion,
                 .fall_back = broker_fall_back,
                 .discard = broker_discard,
@@ -230,60 +234,27 @@ static struct upstream *broker_upstream(void *user, const struct conf_credential
         return broker_credential(user, c)->upstream;
 }
 
-struct broker_granting { /* a new grant on its way to the disk */
-        struct broker *broker;
-        char authorization[AUTHORIZATION_ID_SIZE];
-        char key[CACHE_KEY_SIZE];
-        struct exchange_result result;
-};
+static void broker_grant_stored(void *user, struct exchange_result *result) {
+        struct entry *e = user;
+        struct broker *b = list_entry(e->pool, struct credential, pool)->broker;
 
-static void broker_grant_stored(void *user, int r) {
-        struct broker_granting *x = user;
-        struct authorization *a = authorizations_find(x->broker->authorizations, x->authorization);
-        struct table_node *node = table_find(&x->broker->entries, x->key);
-
-        (void) r; /* what the disk did not take is kept in memory: grant.c */
-        if (node && grants_find(x->broker->grants, x->key))
-                entry_obtained(table_entry(node, struct entry, node), &x->result);
-        if (a)
-                authorization_stored(a);
-        broker_is_quiet(x->broker);
-        exchange_result_done(&x->result);
-        free(x);
+        entry_obtained(e, result);
+        authorizations_stored(b->authorizations, e->pool->credential, e->subject);
 }
 
 static int broker_granted(void *user, struct authorization *a, struct exchange_result *result) {
         struct broker *b = user;
-        struct broker_granting *x = calloc(1, sizeof(*x));
-        AUTO(secret_unrefp) struct secret *token = NULL;
         struct entry *e;
         int r;
 
-        if (!x)
-                return RAISE(-ENOMEM);
         r = broker_find_entry(b, broker_credential(b, a->credential), a->subject, &broker_plain,
                               &e);
-        if (r < 0) {
-                free(x);
-                return PASS(r);
-        }
-        if (e->obtaining) { /* with the grant that this one replaces */
-                e->pool->abandon(e->pool, e);
-                e->obtaining = false;
-        }
-        x->broker = b;
-        strcpy(x->authorization, a->id);
-        strcpy(x->key, e->key);
-        token = TAKE(result->refresh_token);
-        x->result = *result;
-        *result = (struct exchange_result){ 0 };
-        r = grants_set(b->grants, a->credential, a->subject, token, broker_grant_stored, x);
-        if (r < 0) {
-                exchange_result_done(&x->result);
-                free(x);
-                return PASS(r);
-        }
-        return 0;
+        if (r == 0)
+                r = grants_set(b->grants, a->credential, a->subject, result, broker_grant_stored,
+                               e);
+        if (r == 0)
+                entry_expect(e);
+        return PASS(r);
 }
 
 static void broker_authorizations_changed(void *user, const struct conf_credential *c) {
@@ -296,8 +267,8 @@ static void broker_authorizations_changed(void *user, const struct conf_credenti
 
 static int broker_new_books(struct broker *b) {
         const struct broker_parts *p = &b->parts;
-        const struct grants_parts grants = { p->store,  p->timers,        p->clock,
-                                             p->random, broker_grant_due, b };
+        const struct grants_parts grants = { p->store,         p->timers,       p->clock, p->random,
+                                             broker_grant_due, broker_is_quiet, b };
         const struct authorizations_parts authorizations = {
                 p->timers,
                 p->clock,
@@ -410,57 +381,91 @@ struct authorizations *broker_authorizations(struct broker *b) {
         return b->authorizations;
 }
 
+static void broker_drop_entry(struct broker *b, const char *key) {
+        struct table_node *node = table_find(&b->entries, key);
+        struct entry *e;
+
+        if (!node)
+                return;
+        e = table_entry(node, struct entry, node);
+        entry_dismiss(e, ANSWER_AUTHORIZATION_REQUIRED,
+                      "the grant was forgotten (bearerctl logout) while this call waited");
+        broker_discard(e->pool, e);
+}
+
+/* A grant whose row the disk would not remove is gone from memory only, and can be forgotten
+ * again. */
+static int broker_forget_row(struct broker *b, const struct conf_credential *c, const char *subject,
+                             store_done_fn *done, void *user) {
+        struct store *store = b->parts.store;
+        struct record record;
+        int r;
+
+        r = store->get(store->self, c->name, subject, NULL, &record);
+        if (r == STORE_E_ABSENT)
+                return BROKER_E_ABSENT;
+        if (r == 0)
+                secret_unref(record.secret);
+        return PASS(store->remove(store->self, c->name, subject, done, user));
+}
+
+static int broker_forget_grant(struct broker *b, const struct conf_credential *c,
+                               const char *subject, store_done_fn *done, void *user) {
+        char key[CACHE_KEY_SIZE];
+        struct grant *g = grants_find(b->grants, cache_key(c->name, subject, "", key));
+        int r;
+
+        if (!g)
+                return broker_forget_row(b, c, subject, done, user);
+        r = grant_forget(g, done, user);
+        if (r < 0)
+                return PASS(r);
+        broker_drop_entry(b, key);
+        authorizations_withdraw(b->authorizations, c, subject,
+                                "the grant was forgotten (bearerctl logout) before it was stored");
+        return 0;
+}
+
 struct broker_forgetting {
-        struct static_token *token; /* NULL: a grant */
+        struct static_token *token;
         store_done_fn *done;
         void *user;
 };
 
-static void broker_forget_done(void *user, int r) {
+static void broker_token_forgotten(void *user, int r) {
         struct broker_forgetting *f = user;
 
-        if (r == 0 && f->token)
+        if (r == 0)
                 static_token_clear(f->token);
         f->done(f->user, r);
         free(f);
 }
 
-static int broker_forget_grant(struct broker *b, const struct conf_credential *c,
-                               const char *subject, struct broker_forgetting *f) {
-        char key[CACHE_KEY_SIZE];
-        struct grant *g = grants_find(b->grants, cache_key(c->name, subject, "", key));
-        struct table_node *node = table_find(&b->entries, key);
+static int broker_forget_token(struct broker *b, const struct conf_credential *c,
+                               store_done_fn *done, void *user) {
+        struct static_token *token = &broker_credential(b, c)->static_token;
+        struct broker_forgetting *f;
         int r;
 
-        if (!g)
+        if (!token->token && !token->ended)
                 return BROKER_E_ABSENT;
-        r = grant_forget(g, broker_forget_done, f);
-        if (r == 0 && node)
-                entry_revoke(table_entry(node, struct entry, node), ANSWER_AUTHORIZATION_REQUIRED,
-                             "the grant was forgotten (bearerctl logout) while this call waited");
+        f = calloc(1, sizeof(*f));
+        if (!f)
+                return RAISE(-ENOMEM);
+        *f = (struct broker_forgetting){ token, done, user };
+        r = b->parts.store->remove(b->parts.store->self, c->name, "", broker_token_forgotten, f);
+        if (r < 0)
+                free(f);
         return PASS(r);
 }
 
 int broker_forget(struct broker *b, const struct conf_credential *c, const char *subject,
                   store_done_fn *done, void *user) {
-        struct static_token *token = credential_type_is_static(c->type)
-                                             ? &broker_credential(b, c)->static_token
-                                             : NULL;
-        struct broker_forgetting *f;
-        int r = BROKER_E_ABSENT;
-
-        f = calloc(1, sizeof(*f));
-        if (!f)
-                return RAISE(-ENOMEM);
-        *f = (struct broker_forgetting){ token, done, user };
         if (credential_type_is_interactive(c->type))
-                r = broker_forget_grant(b, c, subject, f);
-        else if (token && (token->token || token->ended))
-                r = b->parts.store->remove(b->parts.store->self, c->name, "", broker_forget_done,
-                                           f);
-        if (r != 0)
-                free(f);
-        return r;
+                return broker_forget_grant(b, c, subject, done, user);
+        if (credential_type_is_static(c->type))
+                return broker_forget_token(b, c, done, user);
+        return BROKER_E_ABSENT;
 }
 
 /* --- static tokens --- */
@@ -538,10 +543,11 @@ static int broker_load_static_token(struct broker *b, const struct conf_credenti
 
 /* --- start and end --- */
 
-/* What the store has, and what was under way when we died: those are tried at once, before anybody asks. */
+/* What the store has, and what was under way when we died: those are tried at once, before
+ * anybody asks. */
 struct broker_start_walk {
         struct broker *broker;
-        size_t strangers; /* rows of credentials that are not configured (any more); they are kept */
+        size_t strangers; /* rows of credentials not configured (any more); they are kept */
 };
 
 static int broker_take_up(void *user, const struct record *metadata) {
@@ -614,6 +620,8 @@ void broker_stop(struct broker *b, void (*quiet)(void *user), void *user) {
         b->stopped = true;
         b->quiet = quiet;
         b->quiet_user = user;
+        for (size_t i = 0; i < b->parts.conf->n_credentials; i++)
+                b->credentials[i].pool.stopped = true;
         authorizations_stop(b->authorizations,
                             "bearerd is stopping; start the authorization again");
         for (node = table_next(&b->entries, NULL); node; node = table_next(&b->entries, node))
@@ -623,12 +631,12 @@ void broker_stop(struct broker *b, void (*quiet)(void *user), void *user) {
 }
 
 struct broker *broker_free(struct broker *b) {
-        struct table_node *node;
+        struct table_node *node, *next;
 
         if (!b)
                 return NULL;
-        while (b->entries.buckets && (node = table_next(&b->entries, NULL))) {
-                table_remove(&b->entries, node);
+        for (node = table_next(&b->entries, NULL); node; node = next) {
+                next = table_next(&b->entries, node);
                 entry_free(table_entry(node, struct entry, node));
         }
         for (size_t i = 0; b->credentials && i < b->parts.conf->n_credentials; i++)

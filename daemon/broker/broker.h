@@ -35,12 +35,13 @@ struct broker_parts { /* all borrowed for the life of the broker */
 
 int broker_new(const struct broker_parts *parts, struct broker **ret); /* 0, -ENOMEM */
 
-/* Takes up what the store has, and begins to fetch what is to be kept fresh always. 0; what the store said, with a sentence. */
+/* Takes up what the store has, and begins to fetch what is to be kept fresh always. 0; what the
+ * store said, with a sentence. */
 int broker_start(struct broker *b, struct why *why);
 
-/* Answers everyone who waits with ANSWER_UNAVAILABLE, cancels authorizations and takes no more. quiet() is called (from within,
- * if so it is) when no refresh is under way any more and every refresh token is on the disk: to end before that
- * leaves grants in doubt. `quiet` may be NULL. */
+/* Answers everyone who waits with ANSWER_UNAVAILABLE, cancels authorizations and takes no more.
+ * quiet() is called (from within, if so it is) when no refresh is under way any more and every
+ * refresh token is on the disk: to end before that leaves grants in doubt. `quiet` may be NULL. */
 void broker_stop(struct broker *b, void (*quiet)(void *user), void *user);
 struct broker *broker_free(struct broker *b); /* after broker_stop(); returns NULL */
 
@@ -83,8 +84,8 @@ struct grant_view { /* what may be told of one subject of an interactive credent
         wall_t expires_at;
 };
 
-/* Shows up to `limit` subjects after `after` ("": from the first), in order. Anything but 0 from row() ends it and is
- * returned; or what the store said, with a sentence. */
+/* Shows up to `limit` subjects after `after` ("": from the first), in order. Anything but 0 from
+ * row() ends it and is returned; or what the store said, with a sentence. */
 int broker_page(const struct broker *b, const struct conf_credential *c, const char *after,
                 size_t limit, int (*row)(void *user, const struct grant_view *v), void *user,
                 struct why *why);
@@ -92,16 +93,18 @@ int broker_page(const struct broker *b, const struct conf_credential *c, const c
 void broker_view(const struct broker *b, const struct conf_credential *c,
                  struct credential_view *ret);
 
-/* Sets the static token of a pat or sat. Durable, and handed out, when done(user, 0) is called; done(user, -errno): the disk
- * did not take it and nothing has changed. done() is not called from within. 0 or -ENOMEM (then done() is not called). */
+/* Sets the static token of a pat or sat. Durable, and handed out, when done(user, 0) is called;
+ * done(user, -errno): the disk did not take it and nothing has changed. done() is not called
+ * from within. 0 or -ENOMEM (then done() is not called). */
 int broker_set_static_token(struct broker *b, const struct conf_credential *c, struct secret *value,
                             wall_t expires_at, store_done_fn *done, void *user);
 
 /* The authorizations of interactive credentials. */
 struct authorizations *broker_authorizations(struct broker *b);
 
-/* Forgets the grant of a subject (interactive types), or the static token that was set at run time, and what was made of it: durably
- * when done(user, 0) is called, never from within. 0; BROKER_E_ABSENT: there is none; -ENOMEM: done() is not called. */
+/* Forgets the grant of a subject (interactive types), or the static token that was set at run
+ * time, and what was made of it: durably when done(user, 0) is called, never from within. 0;
+ * BROKER_E_ABSENT: there is none; -ENOMEM: done() is not called. */
 #define BROKER_E_ABSENT 1
 int broker_forget(struct broker *b, const struct conf_credential *c, const char *subject,
                   store_done_fn *done, void *user);

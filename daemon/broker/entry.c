@@ -110,7 +110,7 @@ struct entry *entry_free(struct entry *e) {
         if (!e)
                 return NULL;
         assert(list_is_empty(&e->waiting));
-        if (e->obtaining)
+        if (e->obtaining && e->pool->abandon)
                 e->pool->abandon(e->pool, e);
         entry_drop_token(e);
         timer_disarm(e->pool->timers, &e->timer);
@@ -162,6 +162,19 @@ static bool refusal_is_final(enum refusal_kind kind) {
                kind == REFUSAL_GRANT;
 }
 
+/* Without an answer of the provider it is the store that has lost it. */
+static void entry_describe_lost_grant(const struct entry *e, const char *said, struct answer *a) {
+        const struct conf_credential *c = e->pool->credential;
+        bool refused = e->refusal.http_status > 0;
+        const char *quote = *e->subject ? "'" : "";
+
+        (void) why_set(
+                &a->why, 0,
+                "%s the grant of \"%s\" (%s): a person must authorize it again: bearerctl login %s%s%s%s%s",
+                refused ? "the provider has ended" : "bearerd cannot use", c->name, said, c->name,
+                *e->subject ? " --subject " : "", quote, e->subject, quote);
+}
+
 static void entry_describe_failure(const struct entry *e, struct answer *a) {
         const struct conf_credential *c = e->pool->credential;
         const struct refusal *f = &e->refusal;
@@ -175,12 +188,7 @@ static void entry_describe_failure(const struct entry *e, struct answer *a) {
         if (a->retry_after_us < 0)
                 a->retry_after_us = 0;
         if (f->kind == REFUSAL_GRANT) {
-                (void) why_set(
-                        &a->why, 0,
-                        "%s has ended the grant of \"%s\" (%s): a person must authorize it again: bearerctl login "
-                        "%s%s%s",
-                        c->provider->name, c->name, said, c->name, *e->subject ? " --subject " : "",
-                        e->subject);
+                entry_describe_lost_grant(e, said, a);
                 return;
         }
         (void) why_set(&a->why, 0, "%s %s a token for credential \"%s\": %s%s%s", c->provider->name,
@@ -272,7 +280,8 @@ static mono_t entry_may_begin(const struct entry *e) {
         bool rejected_only = e->token != NULL;
         struct list_link *l;
 
-        /* if all that is wanted is a successor of a rejected token, the pause between rejections counts, too */
+        /* if all that is wanted is a successor of a rejected token, the pause between rejections
+         * counts, too */
         for (l = e->waiting.next; l != &e->waiting && rejected_only; l = l->next)
                 rejected_only = entry_is_rejected(e, list_entry(l, struct ask, link));
         if (list_is_empty(&e->waiting))
@@ -300,9 +309,9 @@ static void entry_plan(struct entry *e) {
                 at = mono_add(clock_mono(e->pool->clock),
                               ENTRY_MEMORY_US); /* to be discarded ... */
                 if (mono_before(at, e->not_before))
-                        at = e->not_before; /* ... but not while it keeps us from a provider that asked for a pause */
+                        at = e->not_before; /* ... but not while a provider wants a pause */
         }
-        if (at.us == INT64_MAX)
+        if (at.us == INT64_MAX || e->pool->stopped)
                 timer_disarm(timers, &e->timer);
         else
                 timer_arm(timers, &e->timer, at);
@@ -324,12 +333,13 @@ static void entry_begin(struct entry *e) {
         log_debug("credential=%s event=exchange state=%s waiting=%d", e->pool->credential->name,
                   entry_state_names[e->state], !list_is_empty(&e->waiting));
         e->obtaining = true;
-        r = e->pool->obtain(e->pool, e);
+        r = e->pool->obtain(e->pool, e, &refusal);
         if (r < 0) {
                 e->obtaining = false;
-                (void) snprintf(refusal.message, sizeof(refusal.message),
-                                "the request could not be made: %s (%s)", strerror(-r),
-                                err_origin());
+                if (!refusal.message[0])
+                        (void) snprintf(refusal.message, sizeof(refusal.message),
+                                        "the request could not be made: %s (%s)", strerror(-r),
+                                        err_origin());
                 entry_fail(e, &refusal);
         }
 }
@@ -338,7 +348,8 @@ static void entry_begin(struct entry *e) {
 static void entry_go_on(struct entry *e) {
         mono_t now = clock_mono(e->pool->clock);
 
-        if (!e->obtaining && entry_is_wanted(e) && !mono_before(now, entry_may_begin(e)))
+        if (!e->obtaining && !e->pool->stopped && entry_is_wanted(e) &&
+            !mono_before(now, entry_may_begin(e)))
                 entry_begin(e); /* plans by itself when it fails at once */
         entry_plan(e);
 }
@@ -521,26 +532,20 @@ void entry_want(struct entry *e) {
         entry_go_on(e);
 }
 
+void entry_expect(struct entry *e) {
+        if (!e->obtaining)
+                entry_step(e, EVENT_BEGIN);
+        e->obtaining = true;
+        e->forced = false;
+        entry_plan(e);
+}
+
 void entry_obtained(struct entry *e, struct exchange_result *result) {
-        if (e->state != ENTRY_FETCHING && e->state != ENTRY_RENEWING)
-                entry_step(e, EVENT_BEGIN); /* it came unasked */
         e->obtaining = false;
         if (result->refusal.kind == REFUSAL_NONE)
                 entry_succeed(e, result);
         else
                 entry_fail(e, &result->refusal);
-}
-
-void entry_revoke(struct entry *e, enum answer_kind kind, const char *text) {
-        if (e->obtaining)
-                e->pool->abandon(e->pool, e);
-        e->obtaining = e->forced = false;
-        entry_drop_token(e);
-        entry_enter(e, ENTRY_IDLE);
-        e->failures = 0;
-        e->not_before = (mono_t){ 0 };
-        entry_dismiss(e, kind, text);
-        entry_plan(e);
 }
 
 void entry_nudge(struct entry *e) {

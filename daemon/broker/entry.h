@@ -2,14 +2,17 @@
 /*
  * Entry: one token that is wanted, from the first wish to the last renewal
  *
- * There is one for each (credential, subject, variant). It has at most one exchange under way, whoever
- * and however many ask (single flight), parks its callers, and plans its own renewal. What is good to be handed
- * out lies in the cache; the entry is how it gets there.
+ * There is one for each (credential, subject, variant). It has at most one exchange under way,
+ * whoever and however many ask (single flight), parks its callers, and plans its own renewal.
+ * What is good to be handed out lies in the cache; the entry is how it gets there.
  *
- *      IDLE ------begin------> FETCHING ---token---> READY ------begin------> RENEWING ---token---> READY
+ *      IDLE     --begin------> FETCHING ---token---> READY
+ *      READY    --begin------> RENEWING ---token---> READY
  *      FETCHING --failed-----> FAILING  ---begin---> FETCHING
- *      RENEWING --failed-----> RETRYING ---begin---> RENEWING          (the old token is still good)
- *      READY    --expired----> IDLE,  RENEWING --expired--> FETCHING,  RETRYING --expired--> FAILING
+ *      RENEWING --failed-----> RETRYING ---begin---> RENEWING   (the old token is still good)
+ *      READY    --expired----> IDLE
+ *      RENEWING --expired----> FETCHING
+ *      RETRYING --expired----> FAILING
  *
  * Threading: loop thread only.
  */
@@ -41,10 +44,13 @@ struct entry_pool {
         struct refusal last_refusal;   /* kind REFUSAL_NONE: there was none, or it is over */
         wall_t last_refusal_at;
 
-        /* Begins to obtain a token; ends in entry_obtained(), never from within. 0; a negative errno: nothing was begun. */
-        int (*obtain)(struct entry_pool *pool, struct entry *e);
+        bool stopped; /* nothing is begun any more */
+
+        /* Begins to obtain a token; ends in entry_obtained(), never from within. 0; a negative
+         * errno: nothing was begun, and *refusal, which stands at "transient", may say more. */
+        int (*obtain)(struct entry_pool *pool, struct entry *e, struct refusal *refusal);
         void (*abandon)(struct entry_pool *pool,
-                        struct entry *e); /* ... which is not called any more */
+                        struct entry *e); /* ... which is not called any more; may be NULL */
 
         /* Tries the fallback for an ask that was refused: 0 if it took it over. */
         int (*fall_back)(struct entry_pool *pool, struct ask *ask);
@@ -77,7 +83,8 @@ struct entry {
 int entry_new(struct entry_pool *pool, const char *key, const char *subject,
               const struct variant *variant, struct entry **ret);
 
-/* Nobody may be waiting. Takes its token out of the cache, cancels what is under way. Returns NULL. */
+/* Nobody may be waiting. Takes its token out of the cache, cancels what is under way. Returns
+ * NULL. */
 struct entry *entry_free(struct entry *e);
 
 /* Answers, now or later. */
@@ -86,11 +93,12 @@ void entry_ask(struct entry *e, struct ask *ask);
 /* Fetches or renews as soon as the back-off allows, without a caller, once. */
 void entry_want(struct entry *e);
 
-/* What became of obtain(); or a token that came unasked, with a new authorization. `result` may be emptied with TAKE(). */
-void entry_obtained(struct entry *e, struct exchange_result *result);
+/* A token is on its way that was not asked for, and takes the place of what is: entry_obtained()
+ * brings it. */
+void entry_expect(struct entry *e);
 
-/* The grant behind it is gone: forgets the token and the failures, and answers everyone who waits. */
-void entry_revoke(struct entry *e, enum answer_kind kind, const char *text);
+/* What became of obtain(), or what was expected. `result` may be emptied with TAKE(). */
+void entry_obtained(struct entry *e, struct exchange_result *result);
 
 /* Somebody has used the token after the time to renew it. */
 void entry_nudge(struct entry *e);

@@ -5,41 +5,34 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "base/list.h"
 #include "base/log.h"
 #include "broker/cache.h"
-#include "sched/backoff.h"
 
 #define GRANT_WRITE_RETRY_US (10 * US_PER_S) /* a full disk is asked again this often */
 #define GRANT_DUE_PART       5               /* refreshed when a fifth of its life is left ... */
 #define GRANT_DUE_SPREAD_US                                                                        \
         US_PER_D /* ... or up to this earlier, so that many do not come at once */
+#define GRANT_DUE_PACE_US                                                                          \
+        (100 * US_PER_MS)      /* of all grants, when they are due at once, one in this time */
+#define GRANT_LOOK_US US_PER_D /* dates are looked at this often: the clock may have been set */
 
 struct grants {
         struct grants_parts parts;
-        struct table table; /* struct grant by key */
-        size_t *count;      /* by credential index */
+        struct table table;    /* struct grant by key */
+        struct list_link gone; /* struct grant */
+        size_t *count;         /* by credential index */
         size_t n_count;
         size_t n_rotations, n_unsaved;
 };
 
-enum rotation_phase {
-        ROTATION_MARK,   /* the intent is on its way to the disk */
-        ROTATION_SENT,   /* it is with the provider */
-        ROTATION_COMMIT, /* the successor is on its way to the disk */
-};
-
-struct rotation {
-        struct grants *book;
-        struct grant *grant; /* NULL: it has been replaced or forgotten meanwhile */
+struct rotation { /* dies with its grant */
+        struct grant *grant;
         struct upstream *upstream;
-        enum rotation_phase phase;
         struct upstream_call *call;
         struct secret *presented;
-        struct secret *successor;
-        bool repeated; /* the one retry after a transport failure has been used */
         struct exchange_result result;
-        grant_done_fn *done; /* NULL: nobody wants to know */
+        int error; /* the successor was not even given to the disk: grant_timer() ends it */
+        grant_done_fn *done;
         void *user;
 };
 
@@ -54,6 +47,7 @@ int grants_new(const struct grants_parts *parts, struct grants **ret) {
         if (!gs)
                 return RAISE(-ENOMEM);
         gs->parts = *parts;
+        list_init(&gs->gone);
         r = table_init(&gs->table, parts->random);
         if (r < 0) {
                 free(gs);
@@ -63,19 +57,37 @@ int grants_new(const struct grants_parts *parts, struct grants **ret) {
         return 0;
 }
 
+static struct rotation *rotation_new(grant_done_fn *done, void *user) {
+        struct rotation *ro = calloc(1, sizeof(*ro));
+
+        if (!ro)
+                return NULL;
+        ro->done = done;
+        ro->user = user;
+        return ro;
+}
+
+static void rotation_attach(struct rotation *ro, struct grant *g) {
+        assert(!g->rotation);
+        ro->grant = g;
+        g->rotation = ro;
+        g->book->n_rotations++;
+}
+
 static struct rotation *rotation_free(struct rotation *ro) {
         if (!ro)
                 return NULL;
-        ro->book->n_rotations--;
-        if (ro->grant)
+        if (ro->grant) {
+                ro->grant->book->n_rotations--;
                 ro->grant->rotation = NULL;
+        }
         upstream_cancel(ro->call);
         secret_unref(ro->presented);
-        secret_unref(ro->successor);
         exchange_result_done(&ro->result);
         free(ro);
         return NULL;
 }
+AUTO_DEFINE(struct rotation, rotation_free)
 
 static void grant_drop_unsaved(struct grant *g) {
         if (!g->unsaved)
@@ -84,25 +96,50 @@ static void grant_drop_unsaved(struct grant *g) {
         g->book->n_unsaved--;
 }
 
-static void grant_free(struct grant *g) {
-        table_remove(&g->book->table, &g->node);
-        g->book->count[g->credential->index]--;
+/* Takes it out of the book, and drops what is under way for it; its memory goes when the store
+ * has answered for it. */
+static void grant_detach(struct grant *g) {
+        struct grants *gs = g->book;
+
+        rotation_free(g->rotation);
         grant_drop_unsaved(g);
-        timer_disarm(g->book->parts.timers, &g->timer);
-        timers_release(g->book->parts.timers);
-        free(g);
+        timer_disarm(gs->parts.timers, &g->timer);
+        timers_release(gs->parts.timers);
+        table_remove(&gs->table, &g->node);
+        gs->count[g->credential->index]--;
+        g->is_gone = true;
+        if (g->n_changes > 0)
+                list_append(&gs->gone, &g->link);
+        else
+                free(g);
+}
+
+/* The store has answered for a change. True: nobody needs to know, and the grant is void. */
+static bool grant_was_gone(struct grant *g) {
+        g->n_changes--;
+        if (!g->is_gone)
+                return false;
+        if (g->n_changes == 0) {
+                list_remove(&g->link);
+                free(g);
+        }
+        return true;
 }
 
 struct grants *grants_free(struct grants *gs) {
-        struct table_node *node;
+        struct table_node *node, *next;
 
         if (!gs)
                 return NULL;
-        while ((node = table_next(&gs->table, NULL))) {
-                struct grant *g = table_entry(node, struct grant, node);
+        for (node = table_next(&gs->table, NULL); node; node = next) {
+                next = table_next(&gs->table, node);
+                grant_detach(table_entry(node, struct grant, node));
+        }
+        while (!list_is_empty(&gs->gone)) {
+                struct grant *g = list_entry(gs->gone.next, struct grant, link);
 
-                rotation_free(g->rotation);
-                grant_free(g);
+                list_remove(&g->link);
+                free(g);
         }
         table_done(&gs->table);
         free(gs->count);
@@ -112,6 +149,11 @@ struct grants *grants_free(struct grants *gs) {
 
 size_t grants_busy(const struct grants *gs) {
         return gs->n_rotations + gs->n_unsaved;
+}
+
+static void grants_tell_quiet(const struct grants *gs) {
+        if (grants_busy(gs) == 0)
+                gs->parts.quiet(gs->parts.user);
 }
 
 struct grant *grants_find(const struct grants *gs, const char *key) {
@@ -138,29 +180,32 @@ static int grants_count_for(struct grants *gs, const struct conf_credential *c) 
         return 0;
 }
 
-static int grant_new(struct grants *gs, const struct conf_credential *c, const char *subject,
-                     struct grant **ret) {
+/* In the place of what is under its key now. 0; -ENOMEM: nothing has changed. */
+static int grants_add(struct grants *gs, const struct conf_credential *c, const char *subject,
+                      struct grant **ret) {
         char key[CACHE_KEY_SIZE];
-        struct grant *g;
+        struct grant *g, *old;
         int r;
 
-        (void) cache_key(c->name, subject, "", key);
+        old = grants_find(gs, cache_key(c->name, subject, "", key));
         r = grants_count_for(gs, c);
         if (r < 0)
                 return PASS(r);
-        g = calloc(1, sizeof(*g) + strlen(key) + 1 + strlen(subject) + 1);
-        if (!g)
-                return RAISE(-ENOMEM);
         r = timers_reserve(gs->parts.timers);
-        if (r < 0) {
-                free(g);
+        if (r < 0)
                 return PASS(r);
+        g = calloc(1, sizeof(*g) + strlen(key) + 1 + strlen(subject) + 1);
+        if (!g) {
+                timers_release(gs->parts.timers);
+                return RAISE(-ENOMEM);
         }
         g->book = gs;
         g->credential = c;
         g->node.key = strcpy(g->key, key);
         g->subject = strcpy(g->key + strlen(key) + 1, subject);
         g->timer.fn = grant_timer;
+        if (old)
+                grant_detach(old);
         table_insert(&gs->table, &g->node);
         gs->count[c->index]++;
         *ret = g;
@@ -169,32 +214,62 @@ static int grant_new(struct grants *gs, const struct conf_credential *c, const c
 
 /* --- dates --- */
 
-static int64_t grant_left_us(const struct grant *g) {
-        wall_t now = clock_wall(g->book->parts.clock);
-        int64_t left_s = g->expires_at.s - now.s;
+/* What rows say is taken with care. */
+static int64_t grant_span_s(wall_t from, wall_t to) {
+        int64_t s;
 
-        if (left_s > GRANT_MEMORY_MAX_S)
-                left_s = GRANT_MEMORY_MAX_S;
-        return left_s > 0 ? left_s * US_PER_S : 0;
+        if (to.s <= from.s)
+                return 0;
+        return __builtin_sub_overflow(to.s, from.s, &s) || s > GRANT_MEMORY_MAX_S
+                       ? GRANT_MEMORY_MAX_S
+                       : s;
 }
 
-/* When the refresh token should be used for its own sake; a fifth of its life before its end. */
-static mono_t grant_due(const struct grant *g) {
-        const struct grants_parts *p = &g->book->parts;
-        int64_t margin = (g->expires_at.s - g->obtained_at.s) * US_PER_S / GRANT_DUE_PART;
-        int64_t in = grant_left_us(g) - margin -
-                     (int64_t) random_below(p->random, GRANT_DUE_SPREAD_US);
+/* Of the refresh token; never more than it had at first, however wrong the clock. */
+static int64_t grant_left_s(const struct grant *g, wall_t now) {
+        int64_t left = grant_span_s(now, g->expires_at);
+        int64_t life = grant_span_s(g->obtained_at, g->expires_at);
 
-        return mono_add(clock_mono(p->clock),
-                        in > 0 ? in : (int64_t) random_below(p->random, US_PER_MIN));
+        return left < life ? left : life;
+}
+
+/* How long until the refresh token should be used for its own sake: when a fifth of its life is
+ * left. 0: now. */
+static int64_t grant_rest_us(const struct grant *g) {
+        wall_t now = clock_wall(g->book->parts.clock);
+        int64_t margin = grant_span_s(g->obtained_at, g->expires_at) * US_PER_S / GRANT_DUE_PART;
+        int64_t spread = (int64_t) (g->node.hash % GRANT_DUE_SPREAD_US);
+        int64_t rest = grant_left_s(g, now) * US_PER_S - margin - spread;
+
+        if (g->obtained_at.s > now.s + US_PER_D / US_PER_S)
+                return 0; /* the clock was wrong then, or is now: new dates are wanted */
+        return rest > 0 ? rest : 0;
+}
+
+/* For one that is due: long enough to spread all of them, short enough to come in time. */
+static int64_t grant_pause_us(const struct grant *g) {
+        const struct grants_parts *p = &g->book->parts;
+        int64_t left = grant_left_s(g, clock_wall(p->clock)) * US_PER_S;
+        int64_t pause = (int64_t) g->book->table.n * GRANT_DUE_PACE_US;
+
+        if (pause < US_PER_MIN)
+                pause = US_PER_MIN;
+        if (left > 0 && pause > left / 2)
+                pause = left / 2;
+        return (int64_t) random_below(p->random, (uint64_t) pause);
 }
 
 static void grant_plan(struct grant *g) {
-        mono_t at = grant_due(g);
+        const struct grants_parts *p = &g->book->parts;
+        int64_t in = grant_rest_us(g);
 
-        if (g->unsaved && !g->rotation)
-                at = mono_add(clock_mono(g->book->parts.clock), GRANT_WRITE_RETRY_US);
-        timer_arm(g->book->parts.timers, &g->timer, at);
+        if (g->unsaved)
+                in = GRANT_WRITE_RETRY_US;
+        else if (in == 0)
+                in = grant_pause_us(g);
+        else if (in > GRANT_LOOK_US)
+                in = GRANT_LOOK_US;
+        timer_arm(p->timers, &g->timer, mono_add(clock_mono(p->clock), in));
 }
 
 /* --- the disk --- */
@@ -207,153 +282,128 @@ static struct record grant_record(const struct grant *g, struct secret *token) {
                 .secret = token,
                 .obtained_at = g->obtained_at,
                 .expires_at = g->expires_at,
+                .in_doubt = g->in_doubt,
         };
 }
 
-/* What the disk did not take stays in memory; grant_timer() tries again. */
-static void grant_keep_unsaved(struct grant *g, struct secret *token, int r) {
-        if (!g->unsaved) {
-                g->book->n_unsaved++;
+/* The store will call done(g, r). 0, or a negative errno. */
+static int grant_put(struct grant *g, const struct record *record, store_done_fn *done) {
+        struct store *store = g->book->parts.store;
+        int r = store->put(store->self, record, done, g);
+
+        if (r < 0)
+                return PASS(r);
+        g->n_changes++;
+        return 0;
+}
+
+/* What became of g->unsaved. */
+static void grant_note(struct grant *g, int r) {
+        if (r == 0 && g->is_told)
+                log_info("credential=%s event=stored", g->credential->name);
+        if (r < 0 && !g->is_told)
                 log_error(
                         "credential=%s event=not_stored error=\"%s\" advice=\"the new refresh token is only in memory: make "
                         "room in state_dir, and do not stop bearerd before it says event=stored\"",
                         g->credential->name, strerror(-r));
-        }
-        if (g->unsaved != token) {
-                secret_unref(g->unsaved);
-                g->unsaved = secret_ref(token);
-        }
+        g->is_told = r < 0;
+        if (r == 0)
+                grant_drop_unsaved(g);
 }
-
-struct grant_write { /* a retry on its way; the grant may be gone when it comes back */
-        struct grants *book;
-        struct secret *token;
-        char key[CACHE_KEY_SIZE];
-};
 
 static void grant_written(void *user, int r) {
-        struct grant_write *w = user;
-        struct grant *g = grants_find(w->book, w->key);
+        struct grant *g = user;
 
-        if (g && g->unsaved == w->token && r == 0) {
-                grant_drop_unsaved(g);
-                log_info("credential=%s event=stored", g->credential->name);
-        }
-        if (g)
-                grant_plan(g);
-        secret_unref(w->token);
-        free(w);
-}
-
-static void grant_write_again(struct grant *g) {
-        const struct record record = grant_record(g, g->unsaved);
-        struct store *store = g->book->parts.store;
-        struct grant_write *w = calloc(1, sizeof(*w));
-
-        if (!w)
+        if (grant_was_gone(g))
                 return;
-        w->book = g->book;
-        w->token = secret_ref(g->unsaved);
-        strcpy(w->key, g->key);
-        if (store->put(store->self, &record, grant_written, w) == 0)
-                return; /* planned again when it is done */
-        secret_unref(w->token);
-        free(w);
+        grant_note(g, r);
+        if (!g->rotation)
+                grant_plan(g);
+        grants_tell_quiet(g->book);
 }
 
-static void grant_timer(struct timer *t) {
-        struct grant *g = list_entry(t, struct grant, timer);
+/* A row that nothing was sent for after all need not be tried when we start again. Should this
+ * be lost, it is, and no harm done. */
+static void grant_clear_doubt(const struct grant *g, struct secret *token) {
+        const struct record record = grant_record(g, token);
+        struct store *store = g->book->parts.store;
 
-        if (g->unsaved && !g->rotation)
-                grant_write_again(g);
-        else
-                g->book->parts.due(g->book->parts.user, g);
-        if (!timer_is_armed(&g->timer))
-                grant_plan(g);
+        if (!g->unsaved && !g->in_doubt)
+                (void) store->put(store->self, &record, NULL, NULL);
 }
 
 /* --- rotation --- */
 
 /* The end: tells whoever wants to know. */
 static void rotation_finish(struct rotation *ro) {
-        grant_done_fn *done = ro->done;
         struct exchange_result result = ro->result;
+        struct grants *gs = ro->grant->book;
+        grant_done_fn *done = ro->done;
         struct grant *g = ro->grant;
         void *user = ro->user;
 
         ro->result = (struct exchange_result){ 0 };
         rotation_free(ro);
-        if (g)
-                grant_plan(g);
-        if (done)
-                done(user, &result);
+        grant_plan(g);
+        done(user, &result); /* may be the end of the grant */
         exchange_result_done(&result);
+        grants_tell_quiet(gs);
 }
 
-static void rotation_fail(struct rotation *ro, enum refusal_kind kind, const char *text) {
-        exchange_result_done(&ro->result);
-        ro->result = (struct exchange_result){ .refusal = { .kind = kind, .retry_after_us = -1 } };
-        (void) why_clean(text, strlen(text), ro->result.refusal.message,
-                         sizeof(ro->result.refusal.message));
+static void rotation_end_commit(struct rotation *ro, int r) {
+        grant_note(ro->grant, r);
         rotation_finish(ro);
 }
 
 static void rotation_committed(void *user, int r) {
-        struct rotation *ro = user;
-        struct grant *g = ro->grant;
+        struct grant *g = user;
 
-        if (g && r < 0)
-                grant_keep_unsaved(g, ro->successor, r);
-        else if (g)
-                grant_drop_unsaved(g);
-        rotation_finish(ro);
+        if (!grant_was_gone(g))
+                rotation_end_commit(g->rotation, r);
 }
 
 static void rotation_commit(struct rotation *ro) {
-        struct store *store = ro->book->parts.store;
+        const struct grants_parts *p = &ro->grant->book->parts;
+        struct secret *successor = ro->result.refresh_token ? ro->result.refresh_token
+                                                            : ro->presented;
         struct grant *g = ro->grant;
         struct record record;
-        int r;
 
-        ro->successor = ro->result.refresh_token ? TAKE(ro->result.refresh_token)
-                                                 : secret_ref(ro->presented);
-        ro->phase = ROTATION_COMMIT;
         g->in_doubt = false;
-        g->obtained_at = clock_wall(ro->book->parts.clock);
+        g->obtained_at = clock_wall(p->clock);
         g->expires_at = (wall_t){ g->obtained_at.s + GRANT_LIFETIME_S };
-        record = grant_record(g, ro->successor);
-        r = store->put(store->self, &record, rotation_committed, ro);
-        if (r < 0)
-                rotation_committed(ro, r);
+        grant_drop_unsaved(g);
+        g->unsaved = secret_ref(successor);
+        g->book->n_unsaved++;
+        record = grant_record(g, successor);
+        ro->error = grant_put(g, &record, rotation_committed);
+        if (ro->error < 0)
+                timer_arm(p->timers, &g->timer, clock_mono(p->clock));
 }
 
 static void rotation_send(struct rotation *ro);
 
-static bool rotation_is_refused(const struct rotation *ro) {
-        return ro->result.refusal.kind == REFUSAL_GRANT;
-}
-
 static void rotation_answered(void *user, struct exchange_result *result) {
         struct rotation *ro = user;
+        struct grant *g = ro->grant;
+        enum refusal_kind kind = result->refusal.kind;
 
         ro->call = NULL;
         ro->result = *result;
         *result = (struct exchange_result){ 0 };
-        if (!ro->grant) { /* nobody needs what has come */
-                rotation_free(ro);
-        } else if (ro->result.refusal.kind == REFUSAL_NONE) {
+        if (kind == REFUSAL_NONE) {
                 rotation_commit(ro);
-        } else if (ro->result.refusal.kind == REFUSAL_TRANSPORT && ro->result.maybe_done &&
-                   !ro->repeated) {
-                ro->repeated = true;
-                rotation_send(ro);
+        } else if (kind == REFUSAL_TRANSPORT && ro->result.maybe_done && !g->in_doubt) {
+                g->in_doubt = true;
+                rotation_send(ro); /* once */
         } else {
-                if (rotation_is_refused(ro) && (ro->grant->in_doubt || ro->repeated))
+                if (kind == REFUSAL_GRANT && g->in_doubt)
                         log_error(
                                 "credential=%s event=lost_in_rotation advice=\"a refresh was sent whose answer never "
                                 "came; the person has to authorize again\"",
-                                ro->grant->credential->name);
-                ro->grant->in_doubt = ro->grant->in_doubt || ro->repeated || ro->result.maybe_done;
+                                g->credential->name);
+                g->in_doubt = g->in_doubt || ro->result.maybe_done;
+                grant_clear_doubt(g, ro->presented);
                 rotation_finish(ro);
         }
 }
@@ -364,98 +414,133 @@ static void rotation_send(struct rotation *ro) {
                 .credential = ro->grant->credential,
                 .refresh_token = ro->presented,
         };
+        struct refusal *refusal = &ro->result.refusal;
         int r;
 
         exchange_result_done(&ro->result);
-        ro->phase = ROTATION_SENT;
         r = upstream_begin(ro->upstream, &x, rotation_answered, ro, &ro->call);
-        if (r < 0)
-                rotation_fail(ro, REFUSAL_TRANSIENT, strerror(-r));
+        if (r == 0)
+                return;
+        *refusal = (struct refusal){ .kind = REFUSAL_TRANSIENT, .retry_after_us = -1 };
+        (void) why_clean(strerror(-r), strlen(strerror(-r)), refusal->message,
+                         sizeof(refusal->message));
+        grant_clear_doubt(ro->grant, ro->presented);
+        rotation_finish(ro);
 }
 
-/* The intent is durable, or the disk does not take it: then what is in memory must do. */
+/* The intent is durable, or the disk does not take it: callers are not made to wait for room on
+ * a disk. */
 static void rotation_marked(void *user, int r) {
-        struct rotation *ro = user;
-        struct store *store = ro->book->parts.store;
-        struct grant *g = ro->grant;
-        struct why why = { "the refresh token could not be read" };
-        struct record record;
+        struct grant *g = user;
 
-        if (!g) {
-                rotation_free(ro);
+        if (grant_was_gone(g))
                 return;
-        }
         if (r < 0)
                 log_warning("credential=%s event=intent_not_stored error=\"%s\"",
                             g->credential->name, strerror(-r));
-        if (g->unsaved) {
-                ro->presented = secret_ref(g->unsaved);
-        } else {
-                r = store->get(store->self, g->credential->name, g->subject, &why, &record);
-                if (r != 0 || record.kind != RECORD_GRANT) {
-                        if (r == 0)
-                                secret_unref(record.secret);
-                        rotation_fail(ro, REFUSAL_CONFIGURATION, why.text);
-                        return;
-                }
-                ro->presented = record.secret;
-        }
-        rotation_send(ro);
+        else if (g->unsaved)
+                grant_note(g, 0);
+        rotation_send(g->rotation);
 }
 
-int grant_refresh(struct grant *g, struct upstream *u, grant_done_fn *done, void *user) {
+/* Marks the row; one that the disk did not take is written now, if there is room. */
+static int rotation_mark(struct rotation *ro) {
+        struct grant *g = ro->grant;
         struct store *store = g->book->parts.store;
-        struct rotation *ro;
+        struct record record;
         int r;
 
-        assert(!g->rotation || !g->rotation->done);
-        if (g->rotation) { /* begun for somebody who left: this one gets its result */
-                g->rotation->done = done;
-                g->rotation->user = user;
-                return 0;
+        if (g->unsaved) {
+                record = grant_record(g, g->unsaved);
+                record.in_doubt = true;
+                return grant_put(g, &record, rotation_marked);
         }
-        ro = calloc(1, sizeof(*ro));
-        if (!ro)
-                return RAISE(-ENOMEM);
-        *ro = (struct rotation){
-                .book = g->book, .grant = g, .upstream = u, .done = done, .user = user
-        };
-        r = store->mark(store->self, g->credential->name, g->subject, rotation_marked, ro);
-        if (r < 0) {
-                free(ro);
+        r = store->mark(store->self, g->credential->name, g->subject, rotation_marked, g);
+        if (r < 0)
                 return PASS(r);
-        }
-        g->rotation = ro;
-        g->book->n_rotations++;
+        g->n_changes++;
         return 0;
 }
 
-void grant_disregard(struct grant *g) {
-        if (g->rotation)
-                g->rotation->done = NULL;
+/* The refresh token as it is now: opened for one call. 0; -EBADMSG; what the store said; each
+ * with a sentence. */
+static int grant_open(const struct grant *g, struct why *why, struct secret **ret) {
+        struct store *store = g->book->parts.store;
+        struct record record;
+        int r;
+
+        if (g->unsaved) {
+                *ret = secret_ref(g->unsaved);
+                return 0;
+        }
+        r = store->get(store->self, g->credential->name, g->subject, why, &record);
+        if (r < 0)
+                return PASS(r);
+        if (r == STORE_E_ABSENT)
+                return why_set(why, RAISE(-EBADMSG), "its row is gone from state_dir");
+        if (record.kind != RECORD_GRANT) {
+                secret_unref(record.secret);
+                return why_set(why, RAISE(-EBADMSG), "its row in state_dir holds no grant");
+        }
+        *ret = record.secret;
+        return 0;
+}
+
+int grant_refresh(struct grant *g, struct upstream *u, grant_done_fn *done, void *user,
+                  struct why *why) {
+        AUTO(rotation_freep) struct rotation *ro = rotation_new(done, user);
+        int r;
+
+        if (!ro)
+                return RAISE(-ENOMEM);
+        ro->upstream = u;
+        r = grant_open(g, why, &ro->presented);
+        if (r < 0)
+                return PASS(r);
+        rotation_attach(ro, g);
+        r = rotation_mark(ro);
+        if (r < 0)
+                return PASS(r);
+        ro = NULL; /* the grant's */
+        return 0;
+}
+
+/* --- time --- */
+
+/* Writes it again; a retry is planned whatever comes of it. */
+static void grant_write(struct grant *g) {
+        const struct record record = grant_record(g, g->unsaved);
+
+        if (grant_put(g, &record, grant_written) < 0)
+                grant_plan(g);
+}
+
+static void grant_timer(struct timer *t) {
+        struct grant *g = list_entry(t, struct grant, timer);
+        const struct grants_parts *p = &g->book->parts;
+
+        if (g->rotation) {
+                if (g->rotation->error < 0)
+                        rotation_end_commit(g->rotation, g->rotation->error);
+        } else if (g->unsaved) {
+                grant_write(g);
+        } else {
+                bool is_due = grant_rest_us(g) == 0;
+
+                grant_plan(g);
+                if (is_due)
+                        p->due(p->user, g);
+        }
 }
 
 /* --- beginning and end --- */
-
-/* A refresh of what the grant was before must not touch what it is now. */
-static void grant_detach(struct grant *g) {
-        struct rotation *ro = g->rotation;
-
-        if (!ro)
-                return;
-        g->rotation = NULL;
-        ro->grant = NULL;
-        ro->done = NULL;
-        if (ro->phase == ROTATION_SENT)
-                rotation_free(ro); /* the others come back from the disk */
-}
 
 int grants_take_up(struct grants *gs, const struct conf_credential *c,
                    const struct record *metadata) {
         struct grant *g;
         int r;
 
-        r = grant_new(gs, c, metadata->subject, &g);
+        r = grants_add(gs, c, metadata->subject, &g);
         if (r < 0)
                 return PASS(r);
         g->obtained_at = metadata->obtained_at;
@@ -465,73 +550,34 @@ int grants_take_up(struct grants *gs, const struct conf_credential *c,
         return 0;
 }
 
-struct grant_setting { /* a new grant on its way to the disk */
-        struct grants *book;
-        struct secret *token;
-        store_done_fn *done;
-        void *user;
-        char key[CACHE_KEY_SIZE];
-};
-
-static void grant_stored(void *user, int r) {
-        struct grant_setting *s = user;
-        struct grant *g = grants_find(s->book, s->key);
-
-        if (g && r < 0) {
-                grant_keep_unsaved(g, s->token, r);
-                grant_plan(g);
-        }
-        s->done(s->user, 0);
-        secret_unref(s->token);
-        free(s);
-}
-
 int grants_set(struct grants *gs, const struct conf_credential *c, const char *subject,
-               struct secret *token, store_done_fn *done, void *user) {
-        struct grant_setting *s = calloc(1, sizeof(*s));
-        struct record record;
+               struct exchange_result *result, grant_done_fn *done, void *user) {
+        AUTO(rotation_freep) struct rotation *ro = rotation_new(done, user);
         struct grant *g;
-        int r = 0;
+        int r;
 
-        if (!s)
+        assert(result->refresh_token);
+        if (!ro)
                 return RAISE(-ENOMEM);
-        *s = (struct grant_setting){
-                .book = gs, .token = secret_ref(token), .done = done, .user = user
-        };
-        g = grants_find(gs, cache_key(c->name, subject, "", s->key));
-        if (!g)
-                r = grant_new(gs, c, subject, &g);
-        if (r < 0) {
-                secret_unref(s->token);
-                free(s);
+        r = grants_add(gs, c, subject, &g);
+        if (r < 0)
                 return PASS(r);
-        }
-        grant_detach(g);
-        grant_drop_unsaved(g);
-        g->in_doubt = false;
-        g->obtained_at = clock_wall(gs->parts.clock);
-        g->expires_at = (wall_t){ g->obtained_at.s + GRANT_LIFETIME_S };
-        grant_plan(g);
-        record = grant_record(g, token);
-        r = gs->parts.store->put(gs->parts.store->self, &record, grant_stored, s);
-        if (r < 0) {
-                grant_keep_unsaved(g, token, r);
-                grant_plan(g);
-                secret_unref(s->token);
-                free(s);
-                return PASS(r);
-        }
+        rotation_attach(ro, g);
+        ro->result = *result;
+        *result = (struct exchange_result){ 0 };
+        rotation_commit(TAKE(ro));
         return 0;
 }
 
 int grant_forget(struct grant *g, store_done_fn *done, void *user) {
-        struct store *store = g->book->parts.store;
+        struct grants *gs = g->book;
+        struct store *store = gs->parts.store;
         int r;
 
         r = store->remove(store->self, g->credential->name, g->subject, done, user);
         if (r < 0)
                 return PASS(r);
         grant_detach(g);
-        grant_free(g);
+        grants_tell_quiet(gs);
         return 0;
 }

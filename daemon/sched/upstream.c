@@ -88,7 +88,8 @@ static void upstream_done(void *user, const struct http_response *resp) {
                                         "the answer could not be read: %s", strerror(-r));
                 }
                 /* a gateway's 502, or half an answer, says nothing about what was done behind it */
-                result.maybe_done = result.refusal.kind == REFUSAL_TRANSIENT || result.refusal.kind == REFUSAL_NONSENSE;
+                result.maybe_done = result.refusal.kind == REFUSAL_TRANSIENT ||
+                                    result.refusal.kind == REFUSAL_NONSENSE;
                 if (result.has_skew)
                         upstream_learn_skew(u, result.skew_s);
         }
