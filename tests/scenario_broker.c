@@ -1,218 +1,11 @@
-#include "broker/broker.h"
+#include "world.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <openssl/pem.h>
-#include <openssl/rsa.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "check_main.h"
-#include "fake_clock.h"
-#include "fake_store.h"
-#include "fake_transport.h"
-
-/*
- * The real broker, scheduler and dialect on a clock, a network and a disk that the test drives: hours pass in no time.
- */
-
-#define NOW 1800000000 /* the wall clock when a world begins */
-
-static struct key *test_key; /* made once, before the tests fork */
-
-static void make_test_key(void) {
-        EVP_PKEY *pkey = EVP_RSA_gen(2048);
-        BIO *bio = BIO_new(BIO_s_mem());
-        char *pem;
-        long len;
-        int r;
-
-        r = PEM_write_bio_PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL);
-        len = BIO_get_mem_data(bio, &pem);
-        if (r != 1 || key_parse(pem, (size_t) len, NULL, &test_key) < 0)
-                abort(); /* no test can do without */
-        BIO_free(bio);
-        EVP_PKEY_free(pkey);
-}
-
-struct world {
-        struct fake_clock clock;
-        struct fake_random random;
-        struct fake_transport *transport;
-        struct fake_store *store;
-        struct timers *timers;
-        struct cache *cache;
-        struct broker *broker;
-
-        struct conf conf;
-        struct conf_provider provider, *providers[1];
-        struct conf_credential credential[4], *credentials[4];
-        size_t served; /* tokens the provider has made */
-};
-
-enum {        /* the credentials of a world */
-        BOT,  /* jwt, 15 min, keep_fresh = while-used */
-        KEPT, /* jwt, keep_fresh = always */
-        PAT,
-        SITE, /* authorization_code */
-};
-
-static void world_conf(struct world *w) {
-        static const struct conf_credential credentials[] = {
-                [BOT] = { .name = (char *) "bot", .type = CREDENTIAL_JWT, .subjects = true },
-                [KEPT] = { .name = (char *) "kept",
-                           .type = CREDENTIAL_JWT,
-                           .keep_fresh = KEEP_FRESH_ALWAYS },
-                [PAT] = { .name = (char *) "pat",
-                          .type = CREDENTIAL_PAT,
-                          .warn_before_us = 7 * US_PER_D },
-                [SITE] = { .name = (char *) "site", .type = CREDENTIAL_AUTHORIZATION_CODE },
-        };
-
-        w->provider = (struct conf_provider){
-                .name = (char *) "coze.cn",
-                .dialect = (char *) "coze",
-                .api_url = (char *) "https://api.coze.cn",
-                .www_url = (char *) "https://www.coze.cn",
-                .audience = (char *) "api.coze.cn",
-        };
-        w->providers[0] = &w->provider;
-        for (size_t i = 0; i < N_ELEMENTS(credentials); i++) {
-                struct conf_credential *c = &w->credential[i];
-
-                *c = credentials[i];
-                c->index = i;
-                c->provider = &w->provider;
-                c->client_id = (char *) "1127900106117";
-                c->public_key_id = (char *) "kid";
-                c->private_key = test_key;
-                c->token_lifetime_us = CONF_TOKEN_LIFETIME_DEFAULT_US;
-                w->credentials[i] = c;
-        }
-        w->conf = (struct conf){
-                .providers = w->providers,
-                .n_providers = 1,
-                .credentials = w->credentials,
-                .n_credentials = N_ELEMENTS(credentials),
-        };
-        ck_assert_int_eq(conf_index(&w->conf), 0);
-}
-
-static void world_make_broker(struct world *w) {
-        const struct broker_parts parts = {
-                .conf = &w->conf,
-                .transport = fake_transport_seam(w->transport),
-                .clock = &w->clock.seam,
-                .random = &w->random.seam,
-                .timers = w->timers,
-                .store = fake_store_seam(w->store),
-                .cache = w->cache,
-        };
-
-        ck_assert_int_eq(broker_new(&parts, &w->broker), 0);
-}
-
-/* Everything but broker_start(). */
-static void world_init(struct world *w) {
-        *w = (struct world){ 0 };
-        fake_clock_init(&w->clock, NOW);
-        fake_random_init(&w->random, 1);
-        w->transport = fake_transport_new();
-        w->store = fake_store_new();
-        w->timers = timers_new();
-        ck_assert_int_eq(cache_new(&w->random.seam, &w->cache), 0);
-        world_conf(w);
-        world_make_broker(w);
-}
-
-static void world_start(struct world *w) {
-        world_init(w);
-        w->credential[KEPT].keep_fresh = KEEP_FRESH_WHILE_USED; /* quiet, unless a test wants it */
-        ck_assert_int_eq(broker_start(w->broker, NULL), 0);
-}
-
-static void world_done(struct world *w) {
-        broker_stop(w->broker, NULL, NULL);
-        broker_free(w->broker);
-        fake_transport_free(w->transport);
-        fake_store_free(w->store);
-        cache_free(w->cache);
-        timers_free(w->timers);
-        table_done(&w->conf.names);
-}
-
-/* Lets time pass, stopping at every deadline on the way. */
-static void world_pass(struct world *w, int64_t us) {
-        mono_t end = mono_add(w->clock.mono, us);
-
-        for (;;) {
-                mono_t next = timers_next(w->timers);
-                mono_t to = mono_before(next, end) ? next : end;
-
-                if (mono_before(w->clock.mono, to)) {
-                        w->clock.wall.s += (to.us - w->clock.mono.us) / US_PER_S;
-                        w->clock.mono = to;
-                }
-                timers_run(w->timers, w->clock.mono);
-                if (!mono_before(next, end))
-                        return;
-        }
-}
-
-/* The provider answers the oldest request with a new token. */
-static void world_grant(struct world *w, int64_t lifetime_s) {
-        char body[160];
-
-        (void) snprintf(body, sizeof(body),
-                        "{\"access_token\":\"czs_token%zu\",\"expires_in\":%" PRId64 "}",
-                        ++w->served, w->clock.wall.s + lifetime_s);
-        fake_transport_answer(w->transport, 200, body, w->clock.wall.s, -1);
-}
-
-struct caller {
-        struct ask ask;
-        struct variant variant;
-        unsigned answers;
-        enum answer_kind kind;
-        char value[64];
-        char fingerprint[SECRET_FINGERPRINT_SIZE];
-        int64_t left_us;
-        int64_t retry_after_us;
-        char text[WHY_MAX];
-        int upstream_status;
-        struct world *world;
-};
-
-static void caller_answered(struct ask *ask, const struct answer *a) {
-        struct caller *c = list_entry(ask, struct caller, ask);
-
-        c->answers++;
-        c->kind = a->kind;
-        c->retry_after_us = a->retry_after_us;
-        c->upstream_status = a->upstream ? a->upstream->http_status : -1;
-        memcpy(c->text, a->why.text, sizeof(c->text));
-        if (a->kind == ANSWER_TOKEN) {
-                (void) snprintf(c->value, sizeof(c->value), "%s", secret_text(a->token->value));
-                memcpy(c->fingerprint, a->token->fingerprint, sizeof(c->fingerprint));
-                c->left_us = token_left(a->token, c->world->clock.mono);
-        }
-}
-
-static void caller_ask(struct world *w, struct caller *c, int which, const char *subject,
-                       int64_t min_ttl_s, int64_t wait_s, const char *rejected) {
-        *c = (struct caller){ .world = w, .kind = ANSWER_KIND_MAX };
-        c->ask = (struct ask){
-                .credential = w->credentials[which],
-                .subject = subject,
-                .variant = &c->variant,
-                .min_ttl_us = min_ttl_s < 0 ? -1 : min_ttl_s * US_PER_S,
-                .wait_us = wait_s * US_PER_S,
-                .answer = caller_answered,
-        };
-        if (rejected)
-                (void) snprintf(c->ask.rejected, sizeof(c->ask.rejected), "%s", rejected);
-        broker_ask(w->broker, &c->ask);
-}
 
 static void world_get_first(struct world *w, struct caller *c) {
         caller_ask(w, c, BOT, "", -1, 30, NULL);
@@ -764,10 +557,7 @@ START_TEST(a_static_token_is_durable_before_it_is_shown)
         caller_ask(&w, &c, PAT, "", -1, 30, NULL);
         ck_assert_str_eq(c.value, "pat_1"); /* nothing has changed */
 
-        broker_stop(w.broker, NULL, NULL);
-        broker_free(w.broker);
-        world_make_broker(&w);
-        ck_assert_int_eq(broker_start(w.broker, NULL), 0);
+        world_crash(&w, 0);
         caller_ask(&w, &c, PAT, "", -1, 30, NULL);
         ck_assert_str_eq(c.value, "pat_1"); /* after a restart */
         world_done(&w);
@@ -918,7 +708,7 @@ START_TEST(idle_subjects_are_forgotten)
 END_TEST
 
 static void add(TCase *tc) {
-        make_test_key();
+        world_prepare();
         tcase_add_test(tc, single_flight);
         tcase_add_test(tc, subjects_are_apart);
         tcase_add_test(tc, waits_have_their_own_deadlines);
