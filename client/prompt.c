@@ -29,14 +29,14 @@ static bool prompt_is_true(struct json_object *o, const char *key) {
         return json_object_object_get_ex(o, key, &v) && json_object_get_boolean(v);
 }
 
-/* "; 9min 59s are left", or "". Returns `ret`. */
-static char *prompt_left(struct json_object *o, const char *format, char ret[64]) {
+/* `before` and how long it is open, or "". Returns `ret`. */
+static char *prompt_left(struct json_object *o, const char *before, char ret[64]) {
         const int64_t at = ask_number(o, "expires_at"), left = at - time(NULL);
         char span[WORDS_SPAN_SIZE];
 
         *ret = '\0';
         if (at >= 0)
-                (void) snprintf(ret, 64, "%s%s", format, words_span(left > 0 ? left : 0, span));
+                (void) snprintf(ret, 64, "%s%s", before, words_span(left > 0 ? left : 0, span));
         return ret;
 }
 
@@ -50,25 +50,17 @@ void prompt_count_down(const struct screen *screen, int64_t left_s) {
 
 /* The browser */
 
-/* Where the address must come from that is pasted here. */
 static void prompt_ask_to_paste(struct json_object *o) {
-        const char *redirect = ask_text(o, "redirect_uri");
-        char shown[ASK_SHOWN_SIZE];
+        char begins[ASK_SHOWN_SIZE];
 
-        (void) fputs(prompt_is_true(o, "loopback")
-                             ? "If the browser is on another machine, it ends at an error page."
-                             : "If the last page does not say that it is done, bearerd has not "
-                               "heard of it.",
-                     stdout);
-        (void) fputs(isatty(STDIN_FILENO)
-                             ? "\nThen copy that page's address, paste it here and press Enter"
-                             : "\nThen hand that page's address to POST /v1/callback: see "
-                               "bearerctl(1)",
-                     stdout);
-        if (redirect)
-                (void) printf(":\nit begins with %s\n", ask_shown(o, "redirect_uri", shown));
-        else
-                (void) puts(".");
+        (void) puts(prompt_is_true(o, "loopback")
+                            ? "If the browser is on another machine, it ends at an error page."
+                            : "It ends at a page that may be unable to tell bearerd.");
+        (void) printf("Then %s%s%s\n",
+                      isatty(STDIN_FILENO) ? "paste that page's address here and press Enter"
+                                           : "hand over that page's address as bearerctl(1) says",
+                      ask_text(o, "redirect_uri") ? "; it begins with\n  " : ".",
+                      ask_text(o, "redirect_uri") ? ask_shown(o, "redirect_uri", begins) : "");
 }
 
 static bool prompt_show_address(const struct call *call, const struct screen *screen,
@@ -101,7 +93,7 @@ static void prompt_print_spaced(const struct screen *screen, const char *code) {
                         (void) putchar(' ');
                 (void) putchar(*p);
         }
-        (void) printf("%s\n", screen_bold_off(screen));
+        (void) fputs(screen_bold_off(screen), stdout);
 }
 
 /* Draws what of both fits on the screen together with the text. */
@@ -129,11 +121,15 @@ static void prompt_draw(const struct call *call, const struct screen *screen, st
         (void) printf("%s%s %s\n%s ", air && qr ? "\n" : "", qr ? "or open" : "Open",
                       ask_shown(o, "verification_uri", address),
                       qr ? "and enter" : "and enter the code");
-        if (!large) {
+        if (large)
+                (void) printf("%s%s%s", screen_bold_on(screen), code, screen_bold_off(screen));
+        else
                 prompt_print_spaced(screen, code);
+        (void) printf("%s%s\n", air ? "" : " to authorize ",
+                      air ? "" : authorization_who(call, who));
+        if (!large)
                 return;
-        }
-        (void) printf("%s%s%s\n\n", screen_bold_on(screen), code, screen_bold_off(screen));
+        (void) putchar('\n');
         pixels_draw(large, "  ", "", stdout);
         (void) putchar('\n');
 }

@@ -818,6 +818,8 @@ class Check(Case):
                           (["--user"], "--check --user"),
                           (["--user", "--", "-x"], "--check --config -x --user")):
             self.expect(["check", *args], 0, out + "\n", program=program, env=env)
+            self.expect(["rekey", *args], 0, out.replace("--check", "--rekey") + "\n",
+                        program=program, env=env)
         self.install(beside, 3)
         self.expect(["check"], 3, "--check\n", program=program, env=env)
 
