@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
 """The store under kill -9, failing system calls and power cuts: nothing reported is ever lost.
 
-test_store_crash.py STORE_CRASH   (the helper built from store_crash.c)
+test_store_crash.py STORE_CRASH calls|power   (the helper built from store_crash.c)
 
-Part 1 runs the helper once for each of its system calls that touch the disk, and ends it with
-SIGKILL just before that call, or makes that call fail with EIO or ENOSPC. Part 2 puts the state
-directory on an ext4 of its own and cuts the power (the file system's shutdown ioctl: what was not
-synced is gone). After each, the store must open, every row that was reported as durable must be
-there, and no row may be damaged.
+"calls" runs the helper once for each of its system calls that touch the disk (a first start that
+writes, a database of an old schema that is taken up, a change of the key), and ends it with SIGKILL
+just before that call, or makes that call fail with EIO or ENOSPC. "power" puts the state directory
+on an ext4 of its own and cuts the power (the file system's shutdown ioctl: what was not synced is
+gone): while rows are written, at each call of a change of the key, and at each call of the start
+that finishes such a change after it was killed. After each, the store must open, every row that was
+there or was reported as durable must be there, and no row may be damaged.
 
-Needs strace; part 2 root and loop devices. It says what it cannot run here; with nothing left to
-run it exits with 77.
+Needs strace; "power" also root and loop devices. Says what is missing here and exits with 77.
 """
 import collections
 import fcntl
@@ -22,9 +23,10 @@ import subprocess
 import sys
 import tempfile
 
-CALLS = "openat mkdir unlink link write pwrite64 fsync fdatasync ftruncate chmod fchmod".split()
+CALLS = ("openat mkdir unlink link rename write pwrite64 fsync fdatasync ftruncate chmod "
+         "fchmod").split()
+CALL = re.compile(r"^\d+ +(\w+)\(")
 KILL, FAIL = ("signal=KILL",), ("signal=KILL", "error=EIO", "error=ENOSPC")
-ONLY_KILLED = ("write",)  # also goes to eventfds and pipes, which do not fail
 ROWS = 4
 TIMEOUT = 60  # seconds for one run: a store that hangs is a failure, too
 EXT4_SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, 2
@@ -35,40 +37,67 @@ def run(*command):
     return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
 
 
-def check(helper, state, reported, where):
-    found = run(helper, "check", state, *reported)
+def check(helper, state, expected, where):
+    found = run(helper, "check", state, *expected)
     if found.returncode != 0:
-        sys.exit(f"{where}: reported {reported}, but afterwards:\n{found.stderr}")
+        sys.exit(f"{where}: expected {expected}, but afterwards:\n{found.stderr}")
 
 
-def trace(helper, state, *strace):
+def trace(helper, verb, state, *strace):
     """Runs the helper under strace; which rows it reported."""
-    return run("strace", "-f", "-qq", *strace, helper, "write", state, str(ROWS)).stdout.split()
+    command = [helper, verb, state, str(ROWS)]
+    return run("strace", "-f", "-qq", *strace, *command).stdout.split()
 
 
-def count_calls(helper, top):
-    log = os.path.join(top, "trace")
-    state = os.path.join(top, "probe")
-    reported = trace(helper, state, "-o", log, "-e", "trace=" + ",".join(CALLS))
-    assert reported == [str(i) for i in range(ROWS)], reported
+def inject(helper, verb, state, point, fault):
+    call, i = point
+    return trace(helper, verb, state, "-o", "/dev/null", "-e", f"trace={call}",
+                 "-e", f"inject={call}:{fault}:when={i}")
+
+
+def points(helper, verb, state, log):
+    """Each call that is not the loader's, as (name, how many of that name so far)."""
+    trace(helper, verb, state, "-o", log, "-e", "trace=" + ",".join(CALLS))
+    count, found = collections.Counter(), []
     with open(log, encoding="utf-8", errors="replace") as f:
-        return collections.Counter(m[1] for m in re.finditer(r"^\d+ +(\w+)\(", f.read(), re.M))
+        for line in f:
+            match = CALL.match(line)
+            if not match:
+                continue
+            count[match[1]] += 1
+            if not re.search(r"\.so\b|/proc/|openssl\.cnf", line):
+                found.append((match[1], count[match[1]]))
+    assert len(found) > 20, found
+    return found
 
 
-def sweep_calls(helper, top):
-    points = 0
-    for call, n in count_calls(helper, top).items():
-        # the loader's own calls come first and have no part in this, but cost little
-        for i in range(1, n + 1):
-            for fault in KILL if call in ONLY_KILLED else FAIL:
-                state = os.path.join(top, "state")
-                where = f"{fault} at {call} {i}"
-                reported = trace(helper, state, "-o", "/dev/null", "-e", f"trace={call}",
-                                 "-e", f"inject={call}:{fault}:when={i}")
-                check(helper, state, reported, where)
-                shutil.rmtree(state)
-                points += 1
-    print(f"{points} faults at system calls: nothing reported was lost", flush=True)
+class Scene:
+    """What is there before the helper does what `verb` says."""
+
+    def __init__(self, helper, name, verb, before, write_fails):
+        self.helper, self.name, self.verb, self.before = helper, name, verb, before
+        self.write_fails = write_fails  # False: write also goes to eventfds, which do not fail
+        self.there = []
+
+    def set(self, state):
+        shutil.rmtree(state, ignore_errors=True)
+        if self.before:
+            made = run(self.helper, self.before, state, str(ROWS))
+            assert made.returncode == 0, made.stderr
+            self.there = made.stdout.split() or ["0", "1", "2"]  # what store_version_1.h holds
+
+    def sweep(self, top):
+        state, log = os.path.join(top, "state"), os.path.join(top, "trace")
+        self.set(state)
+        faults = 0
+        for point in points(self.helper, self.verb, state, log):
+            for fault in FAIL if point[0] != "write" or self.write_fails else KILL:
+                self.set(state)
+                reported = inject(self.helper, self.verb, state, point, fault)
+                check(self.helper, state, self.there + reported,
+                      f"{self.name}, {fault} at {point}")
+                faults += 1
+        print(f"{self.name}: {faults} faults at system calls, nothing was lost", flush=True)
 
 
 class Disk:
@@ -89,6 +118,9 @@ class Disk:
     def unmount(self):
         subprocess.run(["umount", self.dir], check=True)
 
+    def sync(self):
+        subprocess.run(["sync", "-f", self.dir], check=True)
+
     def cut_power(self):
         fd = os.open(self.dir, os.O_RDONLY)
         fcntl.ioctl(fd, EXT4_SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
@@ -102,7 +134,7 @@ class Disk:
 
 
 def write_until(helper, state, reports):
-    """Lets the helper report so many rows, then kills it; what it reported."""
+    """Lets the helper report so many changes, then kills it; what it reported."""
     command = [helper, "write", state, str(reports + 50)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as p:
         reported = [p.stdout.readline().strip() for _ in range(reports)]
@@ -110,17 +142,50 @@ def write_until(helper, state, reports):
         return reported + p.stdout.read().split()
 
 
+def cut_while_writing(helper, disk):
+    for reports in (1, 2, 3, 5, 20, 200):
+        for fresh in (True, False):  # a first start, then one more on what that left
+            state = os.path.join(disk.dir, f"new/state-{reports}")
+            reported = write_until(helper, state, reports)
+            disk.cut_power()
+            check(helper, state, reported, f"power cut, {reports} reports, fresh={fresh}")
+    print("12 power cuts while rows are written: nothing reported was lost", flush=True)
+
+
+def cut_while_rekeying(scene, disk, log):
+    """At each call; and where the change may be made but not synced, at each call of the next start."""
+    state, cuts = os.path.join(disk.dir, "rekeyed"), 0
+    helper = scene.helper
+
+    def rekey_until(point):
+        scene.set(state)
+        disk.sync()
+        inject(helper, "rekey", state, point, "signal=KILL")
+
+    scene.set(state)
+    for point in points(helper, "rekey", state, log):
+        rekey_until(point)
+        if point[0] == "fdatasync":
+            for after in points(helper, "check", state, log):
+                rekey_until(point)
+                inject(helper, "check", state, after, "signal=KILL")
+                disk.cut_power()
+                check(helper, state, scene.there, f"rekey cut at {point}, start cut at {after}")
+                cuts += 1
+            rekey_until(point)
+        disk.cut_power()
+        check(helper, state, scene.there, f"rekey cut at {point}")
+        cuts += 1
+    print(f"{cuts} power cuts while the key is changed: nothing was lost", flush=True)
+
+
 def cut_power(helper, top):
     disk = Disk(top)
     try:
         disk.mount()
-        for reports in (1, 2, 3, 5, 20, 200):
-            for fresh in (True, False):  # a first start, then one more on what that left
-                state = os.path.join(disk.dir, f"new/state-{reports}")
-                reported = write_until(helper, state, reports)
-                disk.cut_power()
-                check(helper, state, reported, f"power cut, {reports} reports, fresh={fresh}")
-        print("12 power cuts: nothing reported was lost")
+        cut_while_writing(helper, disk)
+        cut_while_rekeying(Scene(helper, "change of the key", "rekey", "write", True), disk,
+                           os.path.join(top, "trace"))
     finally:
         disk.close()
 
@@ -136,24 +201,26 @@ def main():
     helper = os.path.abspath(sys.argv[1])
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     os.environ["ASAN_OPTIONS"] = "detect_leaks=0"  # LeakSanitizer does not work under ptrace
-    done = False
-    if sys.argv[2:] == ["--power"]:  # in its own mount namespace, see below
+    if not shutil.which("strace"):
+        print("SKIPPED: strace is not installed", file=sys.stderr)
+        return SKIP
+    if sys.argv[2] == "power" and not can_cut_power():
+        print("SKIPPED: no root, no loop device or no mkfs.ext4 here", file=sys.stderr)
+        return SKIP
+    if sys.argv[2] == "power":
+        command = ["unshare", "--mount", sys.executable, __file__, helper, "power, mounts apart"]
+        return subprocess.run(command, check=False).returncode
+    if sys.argv[2] == "power, mounts apart":
         with tempfile.TemporaryDirectory(prefix="bearerd-power-") as top:
             cut_power(helper, top)
         return 0
-    if shutil.which("strace"):
+    for scene in (Scene(helper, "first start", "write", None, False),
+                  Scene(helper, "old schema", "write", "version-1", False),
+                  Scene(helper, "change of the key", "rekey", "write", True),
+                  Scene(helper, "change of the key, old schema", "rekey", "version-1", True)):
         with tempfile.TemporaryDirectory(prefix="bearerd-crash-") as top:
-            sweep_calls(helper, top)
-        done = True
-    else:
-        print("SKIPPED: system calls: strace is not installed", file=sys.stderr)
-    if can_cut_power():
-        command = ["unshare", "--mount", sys.executable, __file__, helper, "--power"]
-        subprocess.run(command, check=True)
-        done = True
-    else:
-        print("SKIPPED: power cuts: no root, no loop device or no mkfs.ext4 here", file=sys.stderr)
-    return 0 if done else SKIP
+            scene.sweep(top)
+    return 0
 
 
 if __name__ == "__main__":

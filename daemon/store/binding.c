@@ -174,10 +174,8 @@ static int binding_find(sqlite3 *db, const char *key_file, struct why *why, stru
                 r = binding_try(&b, key, why, ret);
         if (r < 0)
                 return PASS(r);
-        if (r == 0) {
-                keyfile_drop_staged(key_file);
+        if (r == 0)
                 return 0;
-        }
         r = binding_try_staged(db, &b, key_file, why, ret);
         if (r <= 0)
                 return PASS(r);
@@ -220,11 +218,12 @@ int binding_unlock(sqlite3 *db, int version, const char *key_file, struct why *w
 
         r = version > 0 ? binding_find(db, key_file, why, &seal) : BINDING_E_NONE;
         if (r == BINDING_E_NONE)
-                return binding_start(db, version, key_file, why, ret);
-        if (r == 0)
+                r = binding_start(db, version, key_file, why, &seal);
+        else if (r == 0)
                 r = db_upgrade(db, version, NULL, NULL, why);
         if (r < 0)
                 return PASS(r);
+        keyfile_drop_staged(key_file); /* if one is there, it was never in use */
         *ret = TAKE(seal);
         return 0;
 }
