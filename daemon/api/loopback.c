@@ -1,22 +1,20 @@
 #include "api/loopback.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "api/page.h"
 #include "api/redirect.h"
+#include "api/target.h"
 #include "base/err.h"
 #include "base/log.h"
-#include "conf/url.h"
 
 /*
  * Each address that a redirect_uri names has a door: one instance of libmicrohttpd on one socket,
@@ -28,21 +26,14 @@
  * descriptor tells.
  */
 
-#define LOOPBACK_BACKLOG      16
-#define LOOPBACK_ADDRESSES    2 /* of one name: localhost is both */
-#define LOOPBACK_ADDRESS_SIZE (INET6_ADDRSTRLEN + 8)
+#define LOOPBACK_BACKLOG 16
 
-struct loopback_address {
+struct loopback_address { /* one for each that some target has */
         struct loopback *loopback;
-        union {
-                struct sockaddr any;
-                struct sockaddr_in v4;
-                struct sockaddr_in6 v6;
-        } at;
-        char name[LOOPBACK_ADDRESS_SIZE]; /* "127.0.0.1:8080", "[::1]:8080" */
-        size_t pending;                   /* authorizations that need it */
-        struct loopback_door *door;       /* NULL: closed */
-        int error;                        /* why it is, though it is needed */
+        struct target_address target;
+        size_t pending;             /* authorizations that need it */
+        struct loopback_door *door; /* NULL: closed */
+        int error;                  /* why it is, though it is needed */
 };
 
 struct loopback_door {
@@ -55,16 +46,15 @@ struct loopback_door {
         bool eager; /* it has something to do that no descriptor tells */
 };
 
-struct loopback_target { /* where the redirect_uri of one credential leads */
-        char *authority; /* what the Host header has to say; NULL: not here */
-        char *path;
-        struct loopback_address *addresses[LOOPBACK_ADDRESSES];
+struct loopback_use { /* where the redirect_uri of one credential leads */
+        struct target target;
+        struct loopback_address *addresses[TARGET_ADDRESSES_MAX]; /* as the target's */
         size_t pending;
 };
 
 struct loopback {
         struct loopback_parts parts;
-        struct loopback_target *targets; /* as conf->credentials */
+        struct loopback_use *uses; /* as conf->credentials */
         struct loopback_address *addresses;
         size_t n_addresses;
         struct list_link doors;
@@ -121,13 +111,14 @@ static size_t visit_keep_escapes(void *cls, struct MHD_Connection *connection, c
         return strlen(text);
 }
 
-static bool visit_is_for(const struct visit *v, const struct loopback_target *t, const char *host,
+static bool visit_is_for(const struct visit *v, const struct loopback_use *use, const char *host,
                          const char *path) {
-        if (!t->authority || !host || strcasecmp(t->authority, host) != 0)
+        if (!target_has_host(&use->target, host) || (path && !target_has_path(&use->target, path)))
                 return false;
-        if (path && strcmp(t->path, path) != 0)
-                return false;
-        return t->addresses[0] == v->door->address || t->addresses[1] == v->door->address;
+        for (size_t i = 0; i < use->target.n_addresses; i++)
+                if (use->addresses[i] == v->door->address)
+                        return true;
+        return false;
 }
 
 /* Is there a credential whose redirect_uri leads here? NULL: whatever the path. */
@@ -135,7 +126,7 @@ static bool visit_is_expected(const struct visit *v, const char *host, const cha
         const struct loopback *l = v->door->address->loopback;
 
         for (size_t i = 0; i < l->parts.conf->n_credentials; i++)
-                if (visit_is_for(v, &l->targets[i], host, path))
+                if (visit_is_for(v, &l->uses[i], host, path))
                         return true;
         return false;
 }
@@ -181,7 +172,8 @@ static struct reply visit_deliver(struct visit *v, struct authorization *a) {
 }
 
 static struct reply visit_refuse(const struct visit *v, enum page page, const char *wrong) {
-        log_debug("event=loopback_refused address=%s wrong=%s", v->door->address->name, wrong);
+        log_debug("event=loopback_refused address=%s wrong=%s", v->door->address->target.name,
+                  wrong);
         return page_make(page, NULL);
 }
 
@@ -203,9 +195,8 @@ static struct reply visit_answer(struct visit *v, const char *method, const char
         a = authorizations_find_state(l->parts.authorizations, v->back.state);
         if (!a)
                 return visit_refuse(v, PAGE_OVER, "state");
-        if (!visit_is_for(v, &l->targets[a->credential->index], host, path))
-                return visit_refuse(v, PAGE_ABSENT,
-                                    "state"); /* it waits, but not for a browser here */
+        if (!visit_is_for(v, &l->uses[a->credential->index], host, path))
+                return visit_refuse(v, PAGE_ABSENT, "path"); /* another credential's */
         return visit_deliver(v, a);
 }
 
@@ -331,13 +322,14 @@ static int loopback_door_before_wait(sd_event_source *source, void *userdata) {
 static int loopback_bind(const struct loopback_address *a, int *ret_fd) {
         AUTO(auto_closep) int fd = -1;
         const int on = 1;
-        socklen_t len = a->at.any.sa_family == AF_INET ? sizeof(a->at.v4) : sizeof(a->at.v6);
+        socklen_t len = a->target.at.any.sa_family == AF_INET ? sizeof(a->target.at.v4)
+                                                              : sizeof(a->target.at.v6);
         int r;
 
-        fd = socket(a->at.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        fd = socket(a->target.at.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         /* SO_REUSEADDR: the last authorization's connections may linger; listeners it lets be */
         if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-            bind(fd, &a->at.any, len) < 0 || listen(fd, LOOPBACK_BACKLOG) < 0) {
+            bind(fd, &a->target.at.any, len) < 0 || listen(fd, LOOPBACK_BACKLOG) < 0) {
                 r = -errno;
                 return RAISE(r);
         }
@@ -408,22 +400,22 @@ static bool loopback_is_missing(int error) {
 static void loopback_explain(const struct loopback_address *a, struct why *why) {
         static const char rest[] = "paste the URL that the browser ended at: bearerctl login asks "
                                    "for it";
-        unsigned port = ntohs(a->at.any.sa_family == AF_INET ? a->at.v4.sin_port
-                                                             : a->at.v6.sin6_port);
+        unsigned port = ntohs(a->target.at.any.sa_family == AF_INET ? a->target.at.v4.sin_port
+                                                                    : a->target.at.v6.sin6_port);
 
         if (a->error == -EADDRINUSE)
                 (void) why_set(why, 0,
                                "cannot wait for the browser at %s: the port is in use by another "
                                "program (ss -ltnp sport = :%u): free it and start again, or %s",
-                               a->name, port, rest);
+                               a->target.name, port, rest);
         else if (a->error == -EACCES)
                 (void) why_set(why, 0,
                                "cannot wait for the browser at %s: ports below 1024 need "
                                "CAP_NET_BIND_SERVICE: register a redirect_uri with a higher port, "
                                "or %s",
-                               a->name, rest);
+                               a->target.name, rest);
         else
-                (void) why_set(why, 0, "cannot wait for the browser at %s: %s; %s", a->name,
+                (void) why_set(why, 0, "cannot wait for the browser at %s: %s; %s", a->target.name,
                                strerror(-a->error), rest);
 }
 
@@ -433,12 +425,12 @@ static void loopback_address_open(struct loopback_address *a) {
 
         a->error = loopback_door_new(a, &a->door);
         if (a->error == 0) {
-                log_info("event=loopback_open address=%s", a->name);
+                log_info("event=loopback_open address=%s", a->target.name);
         } else if (loopback_is_missing(a->error)) {
-                log_debug("event=loopback_missing address=%s", a->name);
+                log_debug("event=loopback_missing address=%s", a->target.name);
         } else {
                 loopback_explain(a, &why);
-                log_error("event=loopback_failed address=%s reason=%s", a->name,
+                log_error("event=loopback_failed address=%s reason=%s", a->target.name,
                           log_quote(why.text, quoted, sizeof(quoted)));
         }
 }
@@ -449,37 +441,37 @@ static void loopback_address_close(struct loopback_address *a) {
         a->error = 0;
         if (!door)
                 return;
-        log_info("event=loopback_closed address=%s", a->name);
+        log_info("event=loopback_closed address=%s", a->target.name);
         loopback_door_shut(door);
         door->eager = true; /* it goes at its next turn, if nobody is there */
+        /* if this fails, the idle limit does it */
         (void) sd_event_add_time_relative(a->loopback->parts.event, &door->end, CLOCK_BOOTTIME,
-                                          LOOPBACK_LEAVE_US, 0, loopback_door_on_end,
-                                          door); /* else the idle limit ends it */
+                                          LOOPBACK_LEAVE_US, 0, loopback_door_on_end, door);
 }
 
 void loopback_pending(struct loopback *l, const struct conf_credential *c, size_t n) {
-        struct loopback_target *t = &l->targets[c->index];
+        struct loopback_use *use = &l->uses[c->index];
 
-        for (size_t i = 0; i < LOOPBACK_ADDRESSES && t->addresses[i]; i++) {
-                struct loopback_address *a = t->addresses[i];
+        for (size_t i = 0; i < use->target.n_addresses; i++) {
+                struct loopback_address *a = use->addresses[i];
 
-                a->pending = a->pending - t->pending + n;
+                a->pending = a->pending - use->pending + n;
                 if (a->pending == 0)
                         loopback_address_close(a);
                 else if (!a->door)
                         loopback_address_open(a);
         }
-        t->pending = n;
+        use->pending = n;
 }
 
 bool loopback_listens(const struct loopback *l, const struct conf_credential *c,
                       struct why *ret_warning) {
-        const struct loopback_target *t = &l->targets[c->index];
+        const struct loopback_use *use = &l->uses[c->index];
         const struct loopback_address *failed = NULL;
         bool open = false;
 
-        for (size_t i = 0; i < LOOPBACK_ADDRESSES && t->addresses[i]; i++) {
-                const struct loopback_address *a = t->addresses[i];
+        for (size_t i = 0; i < use->target.n_addresses; i++) {
+                const struct loopback_address *a = use->addresses[i];
 
                 open = open || a->door;
                 if (a->error < 0 && (!failed || loopback_is_missing(failed->error)))
@@ -493,50 +485,31 @@ bool loopback_listens(const struct loopback *l, const struct conf_credential *c,
 
 /* --- start and stop --- */
 
-static struct loopback_address *loopback_add(struct loopback *l, int family, const void *ip,
-                                             unsigned port) {
-        struct loopback_address *a = &l->addresses[l->n_addresses];
-        char text[INET6_ADDRSTRLEN] = "";
+/* The one of that name; there is room for a new one. */
+static struct loopback_address *loopback_find(struct loopback *l, const struct target_address *t) {
+        size_t i = 0;
 
-        (void) inet_ntop(family, ip, text, sizeof(text)); /* has room for both families */
-        (void) snprintf(a->name, sizeof(a->name), family == AF_INET ? "%s:%u" : "[%s]:%u", text,
-                        port);
-        for (size_t i = 0; i < l->n_addresses; i++)
-                if (strcmp(l->addresses[i].name, a->name) == 0)
-                        return &l->addresses[i];
-        a->loopback = l;
-        a->at.any.sa_family = (sa_family_t) family;
-        if (family == AF_INET) {
-                a->at.v4.sin_port = htons((uint16_t) port);
-                memcpy(&a->at.v4.sin_addr, ip, sizeof(a->at.v4.sin_addr));
-        } else {
-                a->at.v6.sin6_port = htons((uint16_t) port);
-                memcpy(&a->at.v6.sin6_addr, ip, sizeof(a->at.v6.sin6_addr));
-        }
-        l->n_addresses++;
-        return a;
+        while (i < l->n_addresses && strcmp(l->addresses[i].target.name, t->name) != 0)
+                i++;
+        if (i == l->n_addresses)
+                l->addresses[l->n_addresses++] = (struct loopback_address){
+                        .loopback = l,
+                        .target = *t,
+                };
+        return &l->addresses[i];
 }
 
-static int loopback_aim(struct loopback *l, const char *redirect_uri, struct loopback_target *t) {
-        struct in_addr v4 = { htonl(INADDR_LOOPBACK) };
-        bool is_v4, is_v6;
-        struct url u;
+static int loopback_add(struct loopback *l, const struct conf_credential *c) {
+        struct loopback_use *use = &l->uses[c->index];
         int r;
 
-        if (url_parse(redirect_uri, NULL, &u) < 0 || u.tls || !url_is_loopback(&u))
+        if (!credential_type_is_interactive(c->type) || !c->redirect_uri)
                 return 0;
-        t->path = *u.rest == '/' ? strndup(u.rest, strcspn(u.rest, "?#")) : strdup("/");
-        if (!t->path)
-                return RAISE(-ENOMEM);
-        r = url_authority(&u, &t->authority);
+        r = target_init(&use->target, c->redirect_uri);
         if (r < 0)
                 return PASS(r);
-        is_v6 = u.host[0] == '[';
-        is_v4 = inet_pton(AF_INET, u.host, &v4) == 1; /* else it stays 127.0.0.1 */
-        if (!is_v6)
-                t->addresses[0] = loopback_add(l, AF_INET, &v4, u.port);
-        if (!is_v4)
-                t->addresses[is_v6 ? 0 : 1] = loopback_add(l, AF_INET6, &in6addr_loopback, u.port);
+        for (size_t i = 0; i < use->target.n_addresses; i++)
+                use->addresses[i] = loopback_find(l, &use->target.addresses[i]);
         return 0;
 }
 
@@ -549,15 +522,12 @@ int loopback_new(const struct loopback_parts *parts, struct loopback **ret) {
                 return RAISE(-ENOMEM);
         l->parts = *parts;
         list_init(&l->doors);
-        l->targets = calloc(n + 1, sizeof(*l->targets));
-        l->addresses = calloc(LOOPBACK_ADDRESSES * n + 1, sizeof(*l->addresses));
-        if (!l->targets || !l->addresses)
+        l->uses = calloc(n + 1, sizeof(*l->uses));
+        l->addresses = calloc(n * TARGET_ADDRESSES_MAX + 1, sizeof(*l->addresses));
+        if (!l->uses || !l->addresses)
                 r = RAISE(-ENOMEM);
         for (size_t i = 0; r == 0 && i < n; i++)
-                if (credential_type_is_interactive(parts->conf->credentials[i]->type) &&
-                    parts->conf->credentials[i]->redirect_uri)
-                        r = loopback_aim(l, parts->conf->credentials[i]->redirect_uri,
-                                         &l->targets[i]);
+                r = loopback_add(l, parts->conf->credentials[i]);
         if (r < 0) {
                 loopback_free(l);
                 return PASS(r);
@@ -571,11 +541,9 @@ struct loopback *loopback_free(struct loopback *l) {
                 return NULL;
         while (!list_is_empty(&l->doors))
                 loopback_door_free(list_entry(l->doors.next, struct loopback_door, link));
-        for (size_t i = 0; l->targets && i < l->parts.conf->n_credentials; i++) {
-                free(l->targets[i].authority);
-                free(l->targets[i].path);
-        }
-        free(l->targets);
+        for (size_t i = 0; l->uses && i < l->parts.conf->n_credentials; i++)
+                target_done(&l->uses[i].target);
+        free(l->uses);
         free(l->addresses);
         free(l);
         return NULL;
