@@ -497,8 +497,9 @@ class End(Loopback):
         self.wait_until_closed(self.port)
         self.assertEqual(self.daemon.get("/healthz").status, 200)
         found = []
-        with open(f"/proc/{self.daemon.process.pid}/mem", "rb") as memory:
-            for line in open(f"/proc/{self.daemon.process.pid}/maps"):
+        process = pathlib.Path(f"/proc/{self.daemon.process.pid}")
+        with (process / "mem").open("rb") as memory:
+            for line in (process / "maps").read_text().splitlines():
                 place = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw", line)
                 if place:
                     begin, end = (int(x, 16) for x in place.groups())
