@@ -63,9 +63,8 @@ static sqlite3_file *db_log(sqlite3 *db) {
         return log && log->pMethods ? log : NULL;
 }
 
-/* sqlite3_system_errno() knows nothing of what goes wrong within COMMIT; the files remember. But
- * not what befell the index of the log, which is none of them. */
-static int db_disk_errno(sqlite3 *db) {
+/* What a call on one of the two files failed with; 0: none did. */
+static int db_file_error(sqlite3 *db) {
         sqlite3_file *log = db_log(db);
         int error = 0;
 
@@ -73,7 +72,15 @@ static int db_disk_errno(sqlite3 *db) {
                 (void) log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &error);
         if (error <= 0)
                 (void) sqlite3_file_control(db, "main", SQLITE_FCNTL_LAST_ERRNO, &error);
-        if (error <= 0)
+        return error > 0 ? error : 0;
+}
+
+/* sqlite3_system_errno() knows nothing of what goes wrong within COMMIT; the files remember. But
+ * not what befell the index of the log, which is none of them. */
+static int db_disk_errno(sqlite3 *db) {
+        int error = db_file_error(db);
+
+        if (error == 0)
                 error = sqlite3_system_errno(db);
         return error > 0 ? -error : -EIO;
 }
@@ -95,7 +102,8 @@ int db_errno(sqlite3 *db, int rc) {
         case SQLITE_BUSY:
         case SQLITE_LOCKED:
                 return RAISE(-EBUSY);
-        case SQLITE_CORRUPT:
+        case SQLITE_CORRUPT: /* which is what SQLite calls a read that the disk refused, too */
+                return RAISE(db_file_error(db) == EIO ? -EIO : -EBADMSG);
         case SQLITE_NOTADB:
                 return RAISE(-EBADMSG);
         case SQLITE_PERM:
