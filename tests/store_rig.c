@@ -68,7 +68,7 @@ void set_up(void) {
         ck_assert_int_ge(sd_event_new(&event), 0);
 }
 
-static void remove_tree(const char *path) {
+void remove_tree(const char *path) {
         DIR *dir = opendir(path);
         struct dirent *entry;
 
@@ -105,6 +105,10 @@ int try_open(void) {
                 store = NULL;
         }
         return r;
+}
+
+void says(const char *what) {
+        ck_assert_msg(strstr(why.text, what) != NULL, "\"%s\" is not in: %s", what, why.text);
 }
 
 void open_store(void) {

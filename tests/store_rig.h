@@ -28,6 +28,7 @@ extern struct why why;
 
 void set_up(void);
 void tear_down(void);
+void remove_tree(const char *path);
 
 /* --- the disk --- */
 
@@ -43,6 +44,7 @@ void skip(const char *what);
 /* --- the store --- */
 
 int try_open(void);
+void says(const char *what); /* that this is in `why` */
 void open_store(void);
 void reopen_store(void);
 void settle(void); /* until nothing is pending */

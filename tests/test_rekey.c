@@ -45,10 +45,6 @@ static int rekey(void) {
         return rekey_with(NULL);
 }
 
-static void says(const char *what) {
-        ck_assert_msg(strstr(why.text, what) != NULL, "\"%s\" is not in: %s", what, why.text);
-}
-
 static void describe(int i, char subject[16], char text[32]) {
         (void) snprintf(subject, 16, "user-%d", i);
         (void) snprintf(text, 32, "LBEP-%d-%d", i, i * i);

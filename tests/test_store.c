@@ -1111,6 +1111,105 @@ START_TEST(full_disk)
 }
 END_TEST
 
+/* --- disks that refuse at the door ------------------------------------------------------------- */
+
+static void live_in(const char *dir) {
+        (void) snprintf(state, sizeof(state), "%s", dir);
+        (void) snprintf(key, sizeof(key), "%s/bearerd.key", dir);
+        (void) snprintf(db, sizeof(db), "%s/bearerd.db", dir);
+}
+
+START_TEST(read_only_disk)
+{
+        char disk[80], dir[100];
+
+        (void) snprintf(disk, sizeof(disk), "%s/disk", top);
+        (void) snprintf(dir, sizeof(dir), "%s/state", disk);
+        ck_assert_int_eq(mkdir(disk, 0700), 0);
+        if (!mount_tmpfs(disk, "mode=0700")) {
+                skip("read_only_disk: no right to mount a tmpfs here");
+                return;
+        }
+        live_in(dir);
+        open_store();
+        ck_assert_int_eq(put_row("site", "", "x"), 0);
+        store = store_sqlite_close(store);
+        ck_assert_int_eq(mount("rig", disk, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL), 0);
+        ck_assert_int_eq(try_open(), -EROFS);
+        says(state);
+        says("make it writable");
+        (void) strcat(dir, "/new/one");
+        live_in(dir);
+        ck_assert_int_eq(try_open(), -EROFS);
+        says("cannot make the directory");
+        says("make it writable");
+        ck_assert_int_eq(mount("rig", disk, "tmpfs", MS_REMOUNT, NULL), 0);
+        dir[strlen(dir) - strlen("/new/one")] = '\0';
+        live_in(dir);
+        open_store();
+        expect_row("site", "", "x");
+        store = store_sqlite_close(store);
+        ck_assert_int_eq(umount2(disk, MNT_DETACH), 0);
+}
+END_TEST
+
+/* First starts with so little room that each of their steps in turn is the one that finds none. */
+START_TEST(full_disk_at_start)
+{
+        static const char page[4096];
+        char disk[80], dir[100], ballast[100];
+        int started = 0, refused = 0;
+
+        (void) snprintf(disk, sizeof(disk), "%s/disk", top);
+        (void) snprintf(dir, sizeof(dir), "%s/state", disk);
+        (void) snprintf(ballast, sizeof(ballast), "%s/ballast", disk);
+        ck_assert_int_eq(mkdir(disk, 0700), 0);
+        if (!mount_tmpfs(disk, "size=160k,mode=0700")) {
+                skip("full_disk_at_start: no right to mount a tmpfs here");
+                return;
+        }
+        live_in(dir);
+        for (off_t room = 0; room < 40; room++) {
+                int fd = open(ballast, O_WRONLY | O_CREAT | O_CLOEXEC, 0600), r;
+
+                while (write(fd, page, sizeof(page)) > 0) /* the last one may be short of a page */
+                        ;
+                ck_assert_int_eq(ftruncate(fd, lseek(fd, 0, SEEK_END) - room * 4096), 0);
+                (void) close(fd);
+                r = try_open();
+                ck_assert_msg(r == 0 || r == -ENOSPC, "%d: %s", r, why.text);
+                if (r == 0)
+                        started++;
+                else
+                        refused++, says("make room");
+                ck_assert_int_eq(unlink(ballast), 0);
+                if (r != 0)
+                        open_store(); /* what the refusal left is no obstacle */
+                ck_assert_int_eq(put_row("site", "", "x"), 0);
+                store = store_sqlite_close(store);
+                remove_tree(state);
+        }
+        ck_assert_int_ge(started, 5);
+        ck_assert_int_ge(refused, 5);
+        ck_assert_int_eq(umount2(disk, MNT_DETACH), 0);
+}
+END_TEST
+
+START_TEST(failing_disk_at_start)
+{
+        disk_fail_writes(EIO);
+        ck_assert_int_eq(try_open(), -EIO);
+        says("look at the disk");
+        disk_fail_writes(0);
+        atomic_store(&syncs_to_fail, 1000);
+        ck_assert_int_eq(try_open(), -EIO);
+        says("look at the disk");
+        atomic_store(&syncs_to_fail, 0);
+        open_store();
+        ck_assert_int_eq(put_row("site", "", "x"), 0);
+}
+END_TEST
+
 /* --- kill -9 ------------------------------------------------------------------------------------- */
 
 #define SUBJECTS  25
@@ -1306,6 +1405,9 @@ static void add(TCase *tc) {
         tcase_add_test(tc, sync_fails);
         tcase_add_test(tc, neighbours_of_a_failure);
         tcase_add_test(tc, full_disk);
+        tcase_add_test(tc, read_only_disk);
+        tcase_add_test(tc, full_disk_at_start);
+        tcase_add_test(tc, failing_disk_at_start);
         tcase_add_test(tc, killed);
         tcase_add_test(tc, fake);
 }

@@ -33,16 +33,26 @@ int binding_make(const struct secret *key, struct why *why, struct binding *ret,
         return 0;
 }
 
-static int binding_read_value(sqlite3_stmt *stmt, const char *name, uint8_t *ret, size_t size) {
-        int r = RAISE(-EBADMSG);
+static int binding_read_value(sqlite3_stmt *stmt, const char *name, uint8_t *ret, size_t size,
+                              struct why *why) {
+        sqlite3 *db = sqlite3_db_handle(stmt);
+        const void *value;
+        int r = 0, rc;
 
         (void) sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC);
-        if (sqlite3_step(stmt) == SQLITE_ROW && sqlite3_column_bytes(stmt, 0) == (int) size) {
-                memcpy(ret, sqlite3_column_blob(stmt, 0), size);
-                r = 0;
-        }
-        (void) sqlite3_reset(stmt);
-        return r;
+        rc = sqlite3_step(stmt);
+        value = rc == SQLITE_ROW ? sqlite3_column_blob(stmt, 0) : NULL;
+        if (value && sqlite3_column_bytes(stmt, 0) == (int) size)
+                memcpy(ret, value, size);
+        else if (rc == SQLITE_ROW || rc == SQLITE_DONE)
+                r = why_set(why, RAISE(-EBADMSG),
+                            "%s: the mark of its key is damaged: restore it from a backup, or "
+                            "move it away and authorize anew",
+                            sqlite3_db_filename(db, "main"));
+        else
+                r = db_explain(db, db_errno(db, rc), why);
+        (void) sqlite3_reset(stmt); /* repeats what the step has said */
+        return PASS(r);
 }
 
 static int binding_read(sqlite3 *db, struct why *why, struct binding *ret) {
@@ -52,15 +62,10 @@ static int binding_read(sqlite3 *db, struct why *why, struct binding *ret) {
         r = db_prepare(db, "SELECT value FROM meta WHERE name = ?1", &stmt);
         if (r < 0)
                 return db_explain(db, r, why);
-        r = binding_read_value(stmt, "salt", ret->salt, sizeof(ret->salt));
+        r = binding_read_value(stmt, "salt", ret->salt, sizeof(ret->salt), why);
         if (r == 0)
-                r = binding_read_value(stmt, "check", ret->check, sizeof(ret->check));
-        if (r < 0)
-                return why_set(why, PASS(r),
-                               "%s: the mark of its key is damaged: restore it from a backup, or "
-                               "move it away and authorize anew",
-                               sqlite3_db_filename(db, "main"));
-        return 0;
+                r = binding_read_value(stmt, "check", ret->check, sizeof(ret->check), why);
+        return PASS(r);
 }
 
 int binding_write(sqlite3 *db, const struct binding *b, struct why *why) {
