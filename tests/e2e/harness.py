@@ -33,6 +33,7 @@ import tempfile
 import textwrap
 import time
 import unittest
+import urllib.parse
 
 BEARERD = os.environ["BEARERD"]
 BEARERCTL = os.environ["BEARERCTL"]
@@ -258,6 +259,14 @@ class Emulator:
             return Answer(response.status, response.getheaders(), response.read())
         finally:
             connection.close()
+
+    def browse(self, url):
+        """A browser opens this address of ours: where it is sent."""
+        parts = urllib.parse.urlsplit(url)
+        answer = self.ask("GET", f"{parts.path}?{parts.query}")
+        if answer.status != 302:
+            raise AssertionError(f"{url} leads nowhere: {answer}")
+        return answer.headers["location"]
 
     def control(self, method, name, **body):
         answer = self.ask(method, f"/emulator/{name}", body=body or None)
