@@ -93,9 +93,17 @@ size_t fake_transport_sent(const struct fake_transport *f) {
         return f->n_sent;
 }
 
+const struct http_request *fake_transport_at(const struct fake_transport *f, size_t i) {
+        const struct list_link *l = f->waiting.next;
+
+        assert(i < f->n_waiting);
+        while (i-- > 0)
+                l = l->next;
+        return list_entry(l, struct fake_exchange, link)->req;
+}
+
 const struct http_request *fake_transport_oldest(const struct fake_transport *f) {
-        assert(f->n_waiting > 0);
-        return list_entry(f->waiting.next, struct fake_exchange, link)->req;
+        return fake_transport_at(f, 0);
 }
 
 static void fake_transport_finish(struct fake_transport *f, const struct http_response *resp) {

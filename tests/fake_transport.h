@@ -24,6 +24,9 @@ size_t fake_transport_sent(const struct fake_transport *f); /* since the beginni
 /* The oldest waiting request; there must be one. Valid until it is answered. */
 const struct http_request *fake_transport_oldest(const struct fake_transport *f);
 
+/* The one that came `i` requests after it; there must be one. */
+const struct http_request *fake_transport_at(const struct fake_transport *f, size_t i);
+
 /* Answers the oldest waiting request. `date` 0: no Date header. `retry_after_us` -1: no Retry-After. */
 void fake_transport_answer(struct fake_transport *f, int status, const char *body, int64_t date_s,
                            int64_t retry_after_us);

@@ -211,6 +211,10 @@ static void caller_answered(struct ask *ask, const struct answer *a) {
 
 void caller_ask(struct world *w, struct caller *c, int which, const char *subject,
                 int64_t min_ttl_s, int64_t wait_s, const char *rejected) {
+        char fingerprint[SECRET_FINGERPRINT_SIZE] = ""; /* perhaps the caller's own */
+
+        if (rejected)
+                (void) snprintf(fingerprint, sizeof(fingerprint), "%s", rejected);
         *c = (struct caller){ .world = w, .kind = ANSWER_KIND_MAX };
         c->ask = (struct ask){
                 .credential = w->credentials[which],
@@ -220,7 +224,6 @@ void caller_ask(struct world *w, struct caller *c, int which, const char *subjec
                 .wait_us = wait_s * US_PER_S,
                 .answer = caller_answered,
         };
-        if (rejected)
-                (void) snprintf(c->ask.rejected, sizeof(c->ask.rejected), "%s", rejected);
+        memcpy(c->ask.rejected, fingerprint, sizeof(fingerprint));
         broker_ask(w->broker, &c->ask);
 }

@@ -1,0 +1,1932 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "check_main.h"
+#include "world.h"
+
+/*
+ * A provider that keeps the rules: a refresh token works once, and brings its successor. Tokens are
+ * numbered, "rt.SUBJECT.N" and "at.SUBJECT.N", so that each shows where it came from.
+ */
+
+#define SUBJECTS_MAX 4
+
+struct provider {
+        const char *subject;
+        unsigned number; /* of the refresh token that is good */
+        bool revoked;
+};
+
+struct stage {
+        struct world w;
+        struct provider providers[SUBJECTS_MAX];
+        size_t n;
+        unsigned spent;     /* how often a spent refresh token was presented */
+        unsigned refreshes; /* presented in all */
+        unsigned last;      /* the number of the last one */
+};
+
+static struct provider *stage_provider(struct stage *s, const char *subject) {
+        for (size_t i = 0; i < s->n; i++)
+                if (strcmp(s->providers[i].subject, subject) == 0)
+                        return &s->providers[i];
+        ck_abort_msg("no such subject: %s", subject);
+}
+
+/* A person of this name has authorized SITE some time ago; the grant is on the disk. */
+static void stage_add_row(struct stage *s, const char *subject, wall_t obtained_at, bool in_doubt) {
+        AUTO(secret_unrefp) struct secret *token = NULL;
+        char text[64];
+        const struct record record = {
+                .credential = "site",
+                .subject = subject,
+                .kind = RECORD_GRANT,
+                .secret = token = secret_new(
+                        text, (size_t) snprintf(text, sizeof(text), "rt.%s.1", subject)),
+                .obtained_at = obtained_at,
+                .expires_at = { obtained_at.s + 30 * 86400 },
+                .in_doubt = in_doubt,
+        };
+
+        fake_store_set(s->w.store, &record);
+        if (s->n < SUBJECTS_MAX)
+                s->providers[s->n++] = (struct provider){ subject, 1, false };
+}
+
+/* A world with one grant, alice's. */
+static void stage_start(struct stage *s) {
+        *s = (struct stage){ 0 };
+        world_init(&s->w);
+        s->w.credential[KEPT].keep_fresh = KEEP_FRESH_NEVER;
+        stage_add_row(s, "alice", (wall_t){ NOW }, false);
+        ck_assert_int_eq(broker_start(s->w.broker, NULL), 0);
+}
+
+static void stage_done(struct stage *s) {
+        world_done(&s->w);
+}
+
+/* --- what the disk has --- */
+
+struct row {
+        bool exists;
+        unsigned number;
+        bool in_doubt;
+};
+
+static struct row stage_row(const struct stage *s, const char *subject) {
+        const struct store *store = fake_store_seam(s->w.store);
+        struct record record;
+        struct row row = { 0 };
+        const char *dot;
+
+        if (store->get(store->self, "site", subject, NULL, &record) != 0)
+                return row;
+        row.exists = true;
+        row.in_doubt = record.in_doubt;
+        dot = strrchr(secret_text(record.secret), '.');
+        row.number = (unsigned) strtoul(dot + 1, NULL, 10);
+        secret_unref(record.secret);
+        return row;
+}
+
+#define assert_row(s, subject_, number_, in_doubt_)                                                \
+        do {                                                                                       \
+                const struct row row_ = stage_row((s), (subject_));                                \
+                ck_assert(row_.exists);                                                            \
+                ck_assert_uint_eq(row_.number, (number_));                                         \
+                ck_assert_int_eq(row_.in_doubt, (in_doubt_));                                      \
+        } while (0)
+
+#define assert_no_row(s, subject_) ck_assert(!stage_row((s), (subject_)).exists)
+
+static size_t stage_store(struct stage *s) {
+        return fake_store_complete_all(s->w.store);
+}
+
+/* --- what the provider does --- */
+
+enum act {
+        GIVES,            /* as it should */
+        GIVES_NO_NEW_ONE, /* an access token, but no refresh token: the old one stays good */
+        LOSES,            /* acts, and the answer never arrives */
+        HANGS_UP,         /* the same to us, but it has not acted */
+        IS_UNREACHABLE,   /* nothing was sent */
+        IS_BUSY,
+        SENDS_HTML,
+        LIMITS,
+        DEACTIVATES,
+        WANTS_ANOTHER_KEY,
+        FAILS_INSIDE,
+        BABBLES, /* 200 without a token */
+        REFUSES,
+};
+
+/* Reads which token the oldest request presents. */
+static struct provider *stage_presented(struct stage *s, unsigned *ret_number) {
+        const struct http_request *req = fake_transport_oldest(s->w.transport);
+        struct json_object *body = NULL;
+        char subject[64], *dot;
+
+        ck_assert_str_eq(req->url, "https://api.coze.cn/api/permission/oauth2/token");
+        ck_assert_int_eq(json_parse(secret_text(req->body), secret_len(req->body), &body), 0);
+        ck_assert_str_eq(json_get_text(body, "grant_type"), "refresh_token");
+        ck_assert_int_eq(strncmp(json_get_text(body, "refresh_token"), "rt.", 3), 0);
+        (void) snprintf(subject, sizeof(subject), "%s", json_get_text(body, "refresh_token") + 3);
+        json_object_put(body);
+        dot = strrchr(subject, '.');
+        *ret_number = (unsigned) strtoul(dot + 1, NULL, 10);
+        *dot = '\0';
+        return stage_provider(s, subject);
+}
+
+static void stage_reply(struct stage *s, int status, const char *body) {
+        fake_transport_answer(s->w.transport, status, body, s->w.clock.wall.s, -1);
+}
+
+static void stage_give(struct stage *s, const struct provider *p, bool new_one) {
+        char body[256], refresh[96] = "";
+
+        if (new_one)
+                (void) snprintf(refresh, sizeof(refresh), ",\"refresh_token\":\"rt.%s.%u\"",
+                                p->subject, p->number);
+        (void) snprintf(body, sizeof(body),
+                        "{\"access_token\":\"at.%s.%u\",\"expires_in\":%" PRId64 "%s}", p->subject,
+                        p->number, s->w.clock.wall.s + 900, refresh);
+        stage_reply(s, 200, body);
+}
+
+static void stage_refuse(struct stage *s) {
+        stage_reply(s, 400, "{\"error_code\":\"invalid_grant\",\"error_message\":\"spent\"}");
+}
+
+/* Lets the provider act on the oldest request. */
+static void stage_answer(struct stage *s, enum act act) {
+        unsigned number;
+        struct provider *p = stage_presented(s, &number);
+        bool good = number == p->number && !p->revoked;
+
+        s->refreshes++;
+        s->last = number;
+        s->spent += number < p->number;
+        switch (act) {
+        case GIVES:
+        case GIVES_NO_NEW_ONE:
+                if (!good) {
+                        stage_refuse(s);
+                        return;
+                }
+                p->number += act == GIVES;
+                stage_give(s, p, act == GIVES);
+                return;
+        case LOSES:
+                p->number += good;
+                fake_transport_fail(s->w.transport, HTTP_UNKNOWN);
+                return;
+        case HANGS_UP:
+                fake_transport_fail(s->w.transport, HTTP_UNKNOWN);
+                return;
+        case IS_UNREACHABLE:
+                fake_transport_fail(s->w.transport, HTTP_NOT_SENT);
+                return;
+        case IS_BUSY:
+                stage_reply(s, 503, "{\"code\":5000,\"msg\":\"busy\"}");
+                return;
+        case SENDS_HTML:
+                stage_reply(s, 502, "<html>");
+                return;
+        case LIMITS:
+                stage_reply(s, 429, "{}");
+                return;
+        case DEACTIVATES:
+                stage_reply(s, 400,
+                            "{\"error_code\":\"access_deny\",\"error_message\":\"app: x is "
+                            "currently deactivated by the owner\"}");
+                return;
+        case WANTS_ANOTHER_KEY:
+                stage_reply(s, 401, "{\"error_code\":\"invalid_client\"}");
+                return;
+        case FAILS_INSIDE:
+                stage_reply(s, 500, "{\"error_code\":\"internal_error\"}");
+                return;
+        case BABBLES:
+                stage_reply(s, 200, "{\"hello\":\"world\"}");
+                return;
+        case REFUSES:
+                p->revoked = true;
+                stage_refuse(s);
+                return;
+        }
+}
+
+static void stage_ask(struct stage *s, struct caller *c, const char *subject) {
+        caller_ask(&s->w, c, SITE, subject, -1, 30, NULL);
+}
+
+static size_t stage_waiting(const struct stage *s) {
+        return fake_transport_waiting(s->w.transport);
+}
+
+static size_t stage_sent(const struct stage *s) {
+        return fake_transport_sent(s->w.transport);
+}
+
+static bool stage_has_token(const struct stage *s, const char *subject) {
+        char key[CACHE_KEY_SIZE];
+        struct token *t = cache_get(s->w.cache, cache_key("site", subject, "", key));
+
+        token_unref(t);
+        return t;
+}
+
+/* Asks, and lets everybody do their part until there is an answer. */
+static enum answer_kind stage_get(struct stage *s, struct caller *c, const char *subject) {
+        stage_ask(s, c, subject);
+        for (unsigned i = 0; c->answers == 0 && i < 100; i++) {
+                stage_store(s);
+                if (stage_waiting(s) > 0)
+                        stage_answer(s, GIVES);
+                else if (c->answers == 0)
+                        world_pass(&s->w, US_PER_S);
+        }
+        stage_store(s);
+        ck_assert_uint_eq(c->answers, 1);
+        return c->kind;
+}
+
+/* --- one rotation --- */
+
+START_TEST(everything_is_durable_before_the_next_step)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        stage_ask(&s, &c, "alice");
+        ck_assert_uint_eq(stage_sent(&s), 0); /* the intent first */
+        ck_assert_uint_eq(fake_store_waiting(s.w.store), 1);
+        assert_row(&s, "alice", 1, false);
+        stage_store(&s);
+        assert_row(&s, "alice", 1, true);
+        ck_assert_uint_eq(stage_waiting(&s), 1);
+        ck_assert_uint_eq(fake_store_waiting(s.w.store), 0);
+        stage_answer(&s, GIVES);
+        ck_assert_uint_eq(c.answers, 0); /* the successor first */
+        ck_assert(!stage_has_token(&s, "alice"));
+        assert_row(&s, "alice", 1, true);
+        stage_store(&s);
+        assert_row(&s, "alice", 2, false);
+        ck_assert_str_eq(c.value, "at.alice.2");
+        ck_assert(stage_has_token(&s, "alice"));
+        stage_done(&s);
+}
+END_TEST
+
+/* Everybody who could want a refresh wants one. */
+static void stage_crowd(struct stage *s, struct caller *callers, size_t n, const char *rejected) {
+        for (size_t i = 0; i < n; i++)
+                caller_ask(&s->w, &callers[i], SITE, "alice", i % 3 == 0 ? 800 : -1, 60,
+                           i % 2 ? rejected : NULL);
+        broker_nudge(s->w.broker, "site\nalice\n");
+        world_pass(&s->w, 10 * US_PER_S);
+        ck_assert_uint_le(stage_waiting(s), 1);
+}
+
+START_TEST(never_two_refreshes_at_once)
+{
+        struct caller first, a[20], b[20], c[20], d[20];
+        struct stage s;
+
+        stage_start(&s);
+        ck_assert_int_eq(stage_get(&s, &first, "alice"), ANSWER_TOKEN);
+        world_pass(&s.w, 725 * US_PER_S); /* its time to be renewed */
+        s.w.clock.wall.s += 27 * 86400;   /* and the grant is due, too */
+        stage_crowd(&s, a, N_ELEMENTS(a), first.fingerprint);
+        fake_store_complete(s.w.store, 1);
+        stage_crowd(&s, b, N_ELEMENTS(b), first.fingerprint);
+        ck_assert_uint_eq(stage_waiting(&s), 1);
+        stage_answer(&s, GIVES);
+        stage_crowd(&s, c, N_ELEMENTS(c), first.fingerprint);
+        ck_assert_uint_eq(stage_waiting(&s), 0);
+        stage_store(&s);
+        stage_crowd(&s, d, N_ELEMENTS(d), first.fingerprint);
+        ck_assert_uint_eq(s.refreshes, 2);
+        ck_assert_uint_eq(stage_sent(&s), 2);
+        ck_assert_uint_eq(s.spent, 0);
+        ck_assert_str_eq(a[0].value, "at.alice.3");
+        ck_assert_str_eq(b[1].value, "at.alice.3");
+        ck_assert_str_eq(c[3].value, "at.alice.3");
+        ck_assert_str_eq(d[4].value, "at.alice.3");
+        stage_done(&s);
+}
+END_TEST
+
+static const struct {
+        enum act act;
+        enum answer_kind kind; /* of a caller who does not wait for a retry */
+        bool in_doubt;         /* the row, afterwards */
+        unsigned requests;
+} ends[] = {
+        { GIVES_NO_NEW_ONE, ANSWER_TOKEN, false, 1 },
+        { HANGS_UP, ANSWER_TIMEOUT, true, 2 },
+        { IS_UNREACHABLE, ANSWER_TIMEOUT, false, 1 },
+        { IS_BUSY, ANSWER_TIMEOUT, true, 1 },
+        { SENDS_HTML, ANSWER_TIMEOUT, true, 1 },
+        { FAILS_INSIDE, ANSWER_TIMEOUT, true, 1 },
+        { BABBLES, ANSWER_UPSTREAM_ERROR, true, 1 },
+        { LIMITS, ANSWER_TIMEOUT, false, 1 },
+        { DEACTIVATES, ANSWER_UPSTREAM_ERROR, false, 1 },
+        { WANTS_ANOTHER_KEY, ANSWER_UPSTREAM_ERROR, false, 1 },
+};
+
+START_TEST(nothing_but_a_clear_refusal_ends_a_grant)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        caller_ask(&s.w, &c, SITE, "alice", -1, 0, NULL);
+        stage_store(&s);
+        while (stage_waiting(&s) > 0)
+                stage_answer(&s, ends[_i].act);
+        stage_store(&s);
+        world_pass(&s.w, 0);
+        ck_assert_uint_eq(s.refreshes, ends[_i].requests);
+        ck_assert(c.kind == ends[_i].kind || c.kind == ANSWER_UNAVAILABLE);
+        assert_row(&s, "alice", 1, ends[_i].in_doubt);
+        for (unsigned day = 0; day < 10; day++) { /* however long it lasts */
+                caller_ask(&s.w, &c, SITE, "alice", 800, 60, NULL);
+                for (unsigned i = 0; i < 100 && c.answers == 0; i++) {
+                        stage_store(&s);
+                        while (stage_waiting(&s) > 0)
+                                stage_answer(&s, ends[_i].act);
+                        world_pass(&s.w, US_PER_S);
+                }
+                ck_assert_int_ne(c.kind, ANSWER_AUTHORIZATION_REQUIRED);
+                world_pass(&s.w, US_PER_D);
+        }
+        while (stage_waiting(&s) > 0)
+                stage_answer(&s, ends[_i].act);
+        world_pass(&s.w, US_PER_H);
+        while (stage_waiting(&s) > 0)
+                stage_answer(&s, ends[_i].act);
+        world_pass(&s.w, US_PER_H);
+        ck_assert_int_eq(stage_get(&s, &c, "alice"), ANSWER_TOKEN); /* and then it works again */
+        ck_assert_uint_eq(s.spent, 0);
+        assert_row(&s, "alice", 2, false);
+        stage_done(&s);
+}
+END_TEST
+
+START_TEST(a_clear_refusal_ends_this_grant_alone)
+{
+        struct credential_view v;
+        struct caller alice, bob;
+        struct stage s;
+
+        stage_start(&s);
+        stage_add_row(&s, "bob", (wall_t){ NOW }, false);
+        world_crash(&s.w, 0);
+        world_keep_log();
+        ck_assert_int_eq(stage_get(&s, &alice, "alice"), ANSWER_TOKEN);
+        ck_assert_int_eq(stage_get(&s, &bob, "bob"), ANSWER_TOKEN);
+        caller_ask(&s.w, &alice, SITE, "alice", -1, 30, alice.fingerprint);
+        stage_store(&s);
+        stage_answer(&s, REFUSES);
+        ck_assert_int_eq(alice.kind, ANSWER_AUTHORIZATION_REQUIRED);
+        ck_assert_int_eq(alice.upstream_status, 400);
+        ck_assert_ptr_nonnull(strstr(alice.text, "bearerctl login site --subject 'alice'"));
+        ck_assert(!stage_has_token(&s, "alice"));
+        ck_assert(!world_logged("lost_in_rotation"));
+        stage_store(&s);
+        assert_no_row(&s, "alice");
+        stage_ask(&s, &alice, "alice");
+        ck_assert_int_eq(alice.kind, ANSWER_AUTHORIZATION_REQUIRED);
+
+        stage_ask(&s, &bob, "bob");
+        ck_assert_str_eq(bob.value, "at.bob.2");
+        caller_ask(&s.w, &bob, SITE, "bob", -1, 30, bob.fingerprint);
+        stage_store(&s);
+        stage_answer(&s, GIVES);
+        stage_store(&s);
+        ck_assert_str_eq(bob.value, "at.bob.3");
+        broker_view(s.w.broker, s.w.credentials[SITE], &v);
+        ck_assert_uint_eq(v.subjects, 1);
+        stage_done(&s);
+}
+END_TEST
+
+START_TEST(a_lost_answer_is_asked_for_again_once)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        caller_ask(&s.w, &c, SITE, "alice", -1, 0, NULL);
+        stage_store(&s);
+        stage_answer(&s, HANGS_UP);
+        ck_assert_uint_eq(stage_waiting(&s), 1); /* at once, with the old token */
+        stage_answer(&s, HANGS_UP);
+        ck_assert_uint_eq(stage_waiting(&s), 0);
+        ck_assert_uint_eq(s.last, 1);
+        assert_row(&s, "alice", 1, true);
+        for (unsigned i = 0; i < 5; i++) { /* then it backs off, one at a time */
+                world_pass(&s.w, 10 * US_PER_MIN);
+                caller_ask(&s.w, &c, SITE, "alice", -1, 0, NULL);
+                stage_store(&s);
+                ck_assert_uint_eq(stage_waiting(&s), 1);
+                stage_answer(&s, HANGS_UP);
+                ck_assert_uint_eq(stage_waiting(&s), 0);
+                world_pass(&s.w, 0);
+        }
+        world_pass(&s.w, 10 * US_PER_MIN);
+        ck_assert_int_eq(stage_get(&s, &c, "alice"), ANSWER_TOKEN);
+        assert_row(&s, "alice", 2, false);
+        caller_ask(&s.w, &c, SITE, "alice", -1, 30, c.fingerprint); /* the doubt is over */
+        stage_store(&s);
+        stage_answer(&s, HANGS_UP);
+        ck_assert_uint_eq(stage_waiting(&s), 1);
+        stage_answer(&s, GIVES);
+        stage_store(&s);
+        ck_assert_str_eq(c.value, "at.alice.3");
+        stage_done(&s);
+}
+END_TEST
+
+static const struct {
+        enum act acts[2];
+        bool lost;
+} refusals[] = {
+        { { LOSES, GIVES }, true },     { { HANGS_UP, REFUSES }, true },
+        { { IS_BUSY, REFUSES }, true }, { { IS_UNREACHABLE, REFUSES }, false },
+        { { LIMITS, REFUSES }, false }, { { DEACTIVATES, REFUSES }, false },
+};
+
+START_TEST(lost_in_rotation_is_told_when_it_may_be_so)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        world_keep_log();
+        stage_ask(&s, &c, "alice");
+        stage_store(&s);
+        stage_answer(&s, refusals[_i].acts[0]);
+        for (unsigned i = 0; stage_waiting(&s) == 0 && i < 600; i++) {
+                world_pass(&s.w, US_PER_S);
+                if (c.answers > 0 && i % 60 == 59)
+                        stage_ask(&s, &c, "alice");
+                stage_store(&s);
+        }
+        stage_answer(&s, refusals[_i].acts[1]);
+        stage_store(&s);
+        ck_assert_int_eq(c.kind, ANSWER_AUTHORIZATION_REQUIRED);
+        ck_assert_int_eq(world_logged("event=lost_in_rotation"), refusals[_i].lost);
+        assert_no_row(&s, "alice");
+        stage_done(&s);
+}
+END_TEST
+
+START_TEST(a_send_that_fails_at_once_is_no_doubt)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        fake_transport_refuse_next(s.w.transport, -ENOMEM);
+        stage_ask(&s, &c, "alice");
+        stage_store(&s);
+        assert_row(&s, "alice", 1, false);
+        ck_assert_uint_eq(c.answers, 0);
+        world_pass(&s.w, US_PER_S);
+        stage_store(&s);
+        stage_answer(&s, HANGS_UP); /* and when it is the repetition that fails ... */
+        ck_assert_uint_eq(stage_waiting(&s), 1);
+        stage_answer(&s, GIVES);
+        stage_store(&s);
+        ck_assert_str_eq(c.value, "at.alice.2");
+
+        caller_ask(&s.w, &c, SITE, "alice", -1, 30, c.fingerprint);
+        stage_store(&s);
+        fake_transport_refuse_next(s.w.transport, -ENOMEM);
+        stage_answer(&s, HANGS_UP);
+        stage_store(&s);
+        ck_assert_uint_eq(stage_waiting(&s), 0);
+        assert_row(&s, "alice", 2, true); /* ... the doubt stays */
+        stage_done(&s);
+}
+END_TEST
+
+START_TEST(a_store_that_takes_no_intent_means_no_refresh)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        fake_store_refuse_next(s.w.store, -ENOMEM);
+        stage_ask(&s, &c, "alice");
+        ck_assert_uint_eq(stage_sent(&s), 0);
+        ck_assert_uint_eq(c.answers, 0);
+        world_pass(&s.w, US_PER_S);
+        stage_store(&s);
+        stage_answer(&s, GIVES);
+        stage_store(&s);
+        ck_assert_str_eq(c.value, "at.alice.2");
+        stage_done(&s);
+}
+END_TEST
+
+/* --- crashes --- */
+
+/* A rotation, step by step; each leaves the stage as it is just before the next. */
+enum phase {
+        PHASE_NOTHING,
+        PHASE_MARKING,    /* asked; the intent is on its way to the disk */
+        PHASE_SENT,       /* with the provider, who has not acted */
+        PHASE_ACTED,      /* the provider has acted; the answer is on its way */
+        PHASE_COMMITTING, /* the successor is on its way to the disk */
+        PHASE_OVER,
+        PHASE_MAX,
+};
+
+/* Brings a rotation that somebody or nobody asked for to this phase. PHASE_ACTED cannot be told
+ * from PHASE_SENT by us; the provider knows. */
+static void stage_bring_to(struct stage *s, enum phase phase) {
+        struct provider *p = stage_provider(s, "alice");
+        unsigned number;
+
+        if (phase >= PHASE_SENT)
+                stage_store(s);
+        if (phase == PHASE_ACTED) {
+                ck_assert_ptr_eq(stage_presented(s, &number), p);
+                s->spent += number < p->number;
+                p->number += number == p->number;
+        }
+        if (phase >= PHASE_COMMITTING)
+                stage_answer(s, GIVES);
+        if (phase >= PHASE_OVER)
+                stage_store(s);
+}
+
+/* The row was good, or a refusal must follow; in both cases it is clear without any caller. */
+static void stage_check_after_crash(struct stage *s) {
+        const struct row row = stage_row(s, "alice");
+        bool good = row.exists && row.number == stage_provider(s, "alice")->number;
+        struct caller c;
+
+        ck_assert_uint_eq(fake_store_waiting(s->w.store), row.in_doubt); /* tried by itself */
+        ck_assert(good || row.in_doubt || !row.exists);
+        if (row.in_doubt) {
+                stage_store(s);
+                ck_assert_uint_eq(stage_waiting(s), 1);
+                stage_answer(s, GIVES);
+                stage_store(s);
+        }
+        ck_assert_uint_eq(stage_waiting(s), 0);
+        ck_assert_int_eq(stage_get(s, &c, "alice"),
+                         good ? ANSWER_TOKEN : ANSWER_AUTHORIZATION_REQUIRED);
+        ck_assert_int_eq(stage_row(s, "alice").exists, good);
+        ck_assert_int_eq(stage_row(s, "alice").in_doubt, false);
+}
+
+START_TEST(a_crash_at_every_point_of_a_rotation)
+{
+        enum phase first = (enum phase)(_i / PHASE_MAX), second = (enum phase)(_i % PHASE_MAX);
+        bool lost = first == PHASE_ACTED || first == PHASE_COMMITTING;
+        struct caller c, d;
+        struct stage s;
+
+        stage_start(&s);
+        world_keep_log();
+        if (first >= PHASE_MARKING)
+                stage_ask(&s, &c, "alice");
+        stage_bring_to(&s, first);
+        world_crash(&s.w, 60 * US_PER_S);
+        /* and a second one, in what the start began, or in what somebody asked for again */
+        if (second >= PHASE_MARKING && !stage_row(&s, "alice").in_doubt)
+                stage_ask(&s, &d, "alice");
+        if (!lost || second < PHASE_COMMITTING)
+                stage_bring_to(&s, second);
+        lost = lost || second == PHASE_ACTED || second == PHASE_COMMITTING;
+        world_crash(&s.w, 60 * US_PER_S);
+        stage_check_after_crash(&s);
+        ck_assert_int_eq(world_logged("event=lost_in_rotation"), lost);
+        ck_assert_uint_le(s.spent, 2); /* once after each crash */
+        stage_done(&s);
+}
+END_TEST
+
+START_TEST(what_was_shown_is_good_after_a_crash)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        for (unsigned i = 2; i < 20; i++) {
+                char value[32];
+
+                (void) snprintf(value, sizeof(value), "at.alice.%u", i);
+                caller_ask(&s.w, &c, SITE, "alice", -1, 30, i > 2 ? c.fingerprint : NULL);
+                stage_store(&s);
+                stage_answer(&s, GIVES);
+                fake_store_complete(s.w.store, 1);
+                ck_assert_str_eq(c.value, value);
+                world_crash(&s.w, US_PER_S);
+        }
+        ck_assert_uint_eq(s.spent, 0);
+        stage_done(&s);
+}
+END_TEST
+
+START_TEST(a_start_touches_nothing_that_is_clear)
+{
+        static const char *const names[] = { "a", "b", "c", "d" };
+        struct stage s = { 0 };
+
+        world_init(&s.w);
+        for (size_t i = 0; i < N_ELEMENTS(names); i++)
+                stage_add_row(&s, names[i], (wall_t){ NOW - (int64_t) i * 86400 }, i == 2);
+        s.w.credential[KEPT].keep_fresh = KEEP_FRESH_NEVER;
+        ck_assert_int_eq(broker_start(s.w.broker, NULL), 0);
+        ck_assert_uint_eq(fake_store_waiting(s.w.store), 1); /* the one in doubt */
+        stage_store(&s);
+        ck_assert_uint_eq(stage_waiting(&s), 1);
+        stage_answer(&s, GIVES);
+        stage_store(&s);
+        world_pass(&s.w, US_PER_D);
+        ck_assert_uint_eq(stage_sent(&s), 1);
+        assert_row(&s, "a", 1, false);
+        assert_row(&s, "c", 2, false);
+        stage_done(&s);
+}
+END_TEST
+
+/* Tried at the start while the provider is away: nothing is lost by that. */
+START_TEST(a_doubt_outlives_an_outage)
+{
+        struct stage s = { 0 };
+        struct caller c;
+
+        world_init(&s.w);
+        stage_add_row(&s, "alice", (wall_t){ NOW }, true);
+        s.w.credential[KEPT].keep_fresh = KEEP_FRESH_NEVER;
+        ck_assert_int_eq(broker_start(s.w.broker, NULL), 0);
+        stage_store(&s);
+        stage_answer(&s, IS_UNREACHABLE);
+        ck_assert_uint_eq(stage_waiting(&s), 0);
+        stage_store(&s);
+        assert_row(&s, "alice", 1, true);
+        world_pass(&s.w, US_PER_D);
+        ck_assert_uint_eq(stage_sent(&s), 1);
+        ck_assert_int_eq(stage_get(&s, &c, "alice"), ANSWER_TOKEN);
+        assert_row(&s, "alice", 2, false);
+        stage_done(&s);
+}
+END_TEST
+
+/* --- disks --- */
+
+static const struct {
+        int error;
+        size_t good, bad; /* so many changes work, and then so many do not */
+} disks[] = {
+        { -ENOSPC, 0, 1 }, { -ENOSPC, 1, 1 }, { -ENOSPC, 0, 2 }, { -EIO, 0, 1 },
+        { -EIO, 1, 1 },    { -EIO, 0, 2 },    { -EROFS, 0, 1 },  { -EROFS, 1, 1 },
+        { -EROFS, 0, 2 },  { -ENOSPC, 0, 9 },
+};
+
+START_TEST(a_disk_that_fails_costs_no_grant)
+{
+        bool unsaved = disks[_i].good + disks[_i].bad > 1;
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        world_keep_log();
+        stage_ask(&s, &c, "alice");
+        fake_store_complete(s.w.store, disks[_i].good);
+        fake_store_fail(s.w.store, disks[_i].bad, disks[_i].error);
+        stage_store(&s);
+        ck_assert_uint_eq(stage_waiting(&s), 1);
+        stage_answer(&s, GIVES);
+        stage_store(&s);
+        ck_assert_str_eq(c.value, "at.alice.2"); /* served all the same */
+        ck_assert_int_eq(world_logged("event=not_stored"), unsaved);
+        ck_assert_uint_eq(stage_row(&s, "alice").number, unsaved ? 1 : 2);
+
+        caller_ask(&s.w, &c, SITE, "alice", -1, 30, c.fingerprint);
+        stage_store(&s);
+        stage_answer(&s, GIVES); /* the newer one is presented, never the spent one */
+        ck_assert_uint_eq(s.last, 2);
+        stage_store(&s);
+        ck_assert_str_eq(c.value, "at.alice.3");
+        for (unsigned i = 0; i < 9; i++) {
+                world_pass(&s.w, 10 * US_PER_S);
+                stage_store(&s);
+        }
+        assert_row(&s, "alice", 3, false); /* written as soon as there is room */
+        ck_assert_uint_eq(stage_waiting(&s), 0);
+        ck_assert_int_eq(world_logged("event=stored"), unsaved);
+        world_crash(&s.w, 0);
+        ck_assert_int_eq(stage_get(&s, &c, "alice"), ANSWER_TOKEN);
+        ck_assert_uint_eq(s.spent, 0);
+        stage_done(&s);
+}
+END_TEST
+
+START_TEST(a_full_disk_for_a_day)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        fake_store_fail(s.w.store, SIZE_MAX, -ENOSPC);
+        ck_assert_int_eq(stage_get(&s, &c, "alice"), ANSWER_TOKEN);
+        for (unsigned i = 0; i < 96; i++) {
+                world_pass(&s.w, 15 * US_PER_MIN);
+                while (stage_store(&s) > 0 || stage_waiting(&s) > 0)
+                        if (stage_waiting(&s) > 0)
+                                stage_answer(&s, GIVES);
+                ck_assert_int_eq(stage_get(&s, &c, "alice"), ANSWER_TOKEN);
+        }
+        assert_row(&s, "alice", 1, false);
+        ck_assert_uint_gt(s.refreshes, 90);
+        ck_assert_uint_eq(s.spent, 0);
+        fake_store_fail(s.w.store, 0, 0);
+        world_pass(&s.w, 10 * US_PER_S);
+        stage_store(&s);
+        assert_row(&s, "alice", stage_provider(&s, "alice")->number, false);
+        stage_done(&s);
+}
+END_TEST
+
+/* The store itself refuses the successor: as if the disk had. */
+START_TEST(a_store_that_takes_no_successor)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        stage_ask(&s, &c, "alice");
+        stage_store(&s);
+        fake_store_refuse_next(s.w.store, -ENOMEM);
+        stage_answer(&s, GIVES);
+        world_pass(&s.w, 0);
+        ck_assert_str_eq(c.value, "at.alice.2");
+        assert_row(&s, "alice", 1, true);
+        world_pass(&s.w, 10 * US_PER_S);
+        stage_store(&s);
+        assert_row(&s, "alice", 2, false);
+        stage_done(&s);
+}
+END_TEST
+
+/* A token that only memory has is sent, and no answer comes: written late, it must be in doubt. */
+START_TEST(a_late_write_keeps_the_doubt)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        stage_ask(&s, &c, "alice");
+        stage_store(&s);
+        fake_store_fail(s.w.store, SIZE_MAX, -ENOSPC);
+        stage_answer(&s, GIVES);
+        stage_store(&s);
+        ck_assert_str_eq(c.value, "at.alice.2");
+        caller_ask(&s.w, &c, SITE, "alice", -1, 0, c.fingerprint);
+        stage_store(&s);
+        stage_answer(&s, LOSES);
+        stage_answer(&s, HANGS_UP);
+        stage_store(&s);
+        fake_store_fail(s.w.store, 0, 0);
+        world_pass(&s.w, 10 * US_PER_S);
+        fake_store_complete(s.w.store, 1);
+        assert_row(&s, "alice", 2, true);
+        world_crash(&s.w, 0);
+        world_keep_log();
+        stage_store(&s);
+        ck_assert_uint_eq(stage_waiting(&s), 1);
+        stage_answer(&s, GIVES);
+        ck_assert(world_logged("event=lost_in_rotation"));
+        stage_done(&s);
+}
+END_TEST
+
+/* The intent of a token that only memory has carries the token itself to the disk. */
+START_TEST(an_intent_writes_what_was_not_stored)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        stage_ask(&s, &c, "alice");
+        stage_store(&s);
+        fake_store_fail(s.w.store, 1, -ENOSPC);
+        stage_answer(&s, GIVES);
+        stage_store(&s);
+        assert_row(&s, "alice", 1, true);
+        caller_ask(&s.w, &c, SITE, "alice", -1, 30, c.fingerprint);
+        stage_store(&s);
+        assert_row(&s, "alice", 2, true);
+        world_crash(&s.w, 0); /* nothing had been sent */
+        stage_store(&s);
+        stage_answer(&s, GIVES);
+        stage_store(&s);
+        ck_assert_uint_eq(s.spent, 0);
+        assert_row(&s, "alice", 3, false);
+        stage_done(&s);
+}
+END_TEST
+
+START_TEST(a_damaged_row_is_told_and_left_alone)
+{
+        struct caller alice, bob;
+        struct stage s = { 0 };
+
+        world_init(&s.w);
+        s.w.credential[KEPT].keep_fresh = KEEP_FRESH_NEVER;
+        stage_add_row(&s, "alice", (wall_t){ NOW }, _i);
+        stage_add_row(&s, "bob", (wall_t){ NOW }, false);
+        fake_store_damage(s.w.store, "site", "alice");
+        ck_assert_int_eq(broker_start(s.w.broker, NULL), 0); /* the others are served */
+        for (unsigned i = 0; i < 3; i++) {
+                stage_ask(&s, &alice, "alice");
+                ck_assert_int_eq(alice.kind, ANSWER_AUTHORIZATION_REQUIRED);
+                ck_assert_ptr_nonnull(strstr(alice.text, "altered"));
+                ck_assert_ptr_nonnull(strstr(alice.text, "bearerctl login site --subject 'alice'"));
+                ck_assert_ptr_null(strstr(alice.text, "coze.cn"));
+                world_pass(&s.w, US_PER_D);
+        }
+        ck_assert_uint_eq(fake_store_waiting(s.w.store), 0); /* not even a mark */
+        ck_assert_uint_eq(fake_store_rows(s.w.store), 2);
+        ck_assert_int_eq(stage_get(&s, &bob, "bob"), ANSWER_TOKEN);
+        stage_done(&s);
+}
+END_TEST
+
+/* --- unused grants --- */
+
+static const struct {
+        int64_t off_us;
+        bool due;
+} absences[] = {
+        { 0, false },
+        { 22 * US_PER_D, false },
+        { 25 * US_PER_D, true },
+        { 30 * US_PER_D - 2 * US_PER_H, true },
+        { 30 * US_PER_D - US_PER_MIN, true },
+        { 31 * US_PER_D, true }, /* too late by our own count; it may be wrong */
+        { 300 * US_PER_D, true },
+};
+
+START_TEST(a_machine_that_was_off_comes_back_in_time)
+{
+        struct stage s;
+
+        stage_start(&s);
+        world_crash(&s.w, absences[_i].off_us);
+        ck_assert_uint_eq(fake_store_waiting(s.w.store), 0); /* not in doubt: not at once */
+        for (unsigned i = 0; i < 60; i++) {
+                world_pass(&s.w, US_PER_S);
+                stage_store(&s);
+                if (absences[_i].off_us == 30 * US_PER_D - US_PER_MIN && i == 30)
+                        ck_assert_uint_eq(stage_sent(&s), 1);
+        }
+        ck_assert_uint_eq(stage_sent(&s), absences[_i].due);
+        if (absences[_i].due) {
+                stage_answer(&s, GIVES);
+                stage_store(&s);
+                assert_row(&s, "alice", 2, false);
+        }
+        world_pass(&s.w, US_PER_D);
+        ck_assert_uint_eq(stage_sent(&s), absences[_i].due); /* once */
+        stage_done(&s);
+}
+END_TEST
+
+START_TEST(an_unused_grant_lives_for_years)
+{
+        struct stage s;
+        struct caller c;
+        int64_t before;
+
+        stage_start(&s);
+        before = s.w.clock.wall.s;
+        for (unsigned h = 0; h < 3 * 365 * 24; h++) {
+                world_pass(&s.w, US_PER_H);
+                stage_store(&s);
+                if (stage_waiting(&s) == 0)
+                        continue;
+                ck_assert_int_ge(s.w.clock.wall.s - before, 22 * 86400);
+                ck_assert_int_le(s.w.clock.wall.s - before, 25 * 86400);
+                before = s.w.clock.wall.s;
+                stage_answer(&s, GIVES);
+                stage_store(&s);
+        }
+        ck_assert_uint_ge(s.refreshes, 3 * 365 / 25);
+        ck_assert_uint_eq(s.spent, 0);
+        ck_assert_int_eq(stage_get(&s, &c, "alice"), ANSWER_TOKEN);
+        stage_done(&s);
+}
+END_TEST
+
+START_TEST(a_due_grant_is_tried_until_it_works)
+{
+        struct stage s;
+
+        stage_start(&s);
+        world_crash(&s.w, 26 * US_PER_D);
+        for (unsigned i = 0; i < 24 * 60; i++) {
+                world_pass(&s.w, US_PER_MIN);
+                stage_store(&s);
+                if (stage_waiting(&s) > 0)
+                        stage_answer(&s, i % 2 ? IS_UNREACHABLE : IS_BUSY);
+        }
+        ck_assert_uint_gt(s.refreshes, 100);
+        ck_assert_uint_lt(s.refreshes, 24 * 60);
+        for (unsigned i = 0; i < 10; i++) {
+                world_pass(&s.w, US_PER_MIN);
+                stage_store(&s);
+                if (stage_waiting(&s) > 0)
+                        stage_answer(&s, GIVES);
+        }
+        stage_store(&s);
+        assert_row(&s, "alice", 2, false);
+        stage_done(&s);
+}
+END_TEST
+
+#define MANY 1000
+
+static void stage_add_many(struct stage *s, char names[MANY][8]) {
+        *s = (struct stage){ 0 };
+        world_init(&s->w);
+        s->w.credential[KEPT].keep_fresh = KEEP_FRESH_NEVER;
+        for (unsigned i = 0; i < MANY; i++) {
+                (void) snprintf(names[i], sizeof(names[i]), "s%u", i);
+                stage_add_row(s, names[i], (wall_t){ NOW }, false);
+                s->n = 0; /* no provider that counts */
+        }
+}
+
+static size_t stage_answer_all(struct stage *s) {
+        size_t n = 0;
+
+        for (stage_store(s); stage_waiting(s) > 0; stage_store(s), n++)
+                stage_reply(s, 200,
+                            "{\"access_token\":\"at\",\"expires_in\":900,"
+                            "\"refresh_token\":\"rt\"}");
+        return n;
+}
+
+START_TEST(many_that_are_due_at_once_are_spread)
+{
+        static char names[MANY][8];
+        size_t n, total = 0;
+        struct stage s;
+
+        stage_add_many(&s, names);
+        world_crash(&s.w, _i ? 31 * US_PER_D : 25 * US_PER_D);
+        for (unsigned i = 0; i < 101; i++) {
+                world_pass(&s.w, US_PER_S);
+                n = stage_answer_all(&s);
+                total += n;
+                ck_assert_uint_le(n, 40); /* ten a second, more or less */
+        }
+        ck_assert_uint_eq(total, MANY);
+        stage_done(&s);
+}
+END_TEST
+
+START_TEST(many_that_were_made_at_once_are_spread)
+{
+        static char names[MANY][8];
+        size_t n, total = 0;
+        struct stage s;
+
+        stage_add_many(&s, names);
+        ck_assert_int_eq(broker_start(s.w.broker, NULL), 0);
+        for (unsigned i = 0; i < 24 * 24; i++) {
+                world_pass(&s.w, US_PER_H);
+                n = stage_answer_all(&s);
+                total += n;
+                ck_assert_uint_le(n, MANY / 10); /* a twenty-fourth, more or less */
+        }
+        ck_assert_uint_ge(total, MANY * 99 / 100);
+        stage_done(&s);
+}
+END_TEST
+
+static const struct {
+        int64_t obtained_s, expires_s;
+        bool due; /* within an hour */
+} dates[] = {
+        { NOW, NOW + 30 * 86400, false },
+        { NOW + 3600, NOW + 3600 + 30 * 86400, false }, /* a clock that was a little off */
+        { NOW + 10 * 86400, NOW + 40 * 86400, true },   /* and one that was not set at all */
+        { 0, 30 * 86400, true },
+        { NOW, NOW, true },
+        { NOW, NOW - 1, true },
+        { NOW, INT64_MAX, false },
+        { INT64_MIN, INT64_MAX, false },
+        { INT64_MAX, INT64_MAX, true },
+        { INT64_MIN, INT64_MIN, true },
+        { INT64_MAX, INT64_MIN, true },
+};
+
+START_TEST(whatever_the_dates_of_a_row)
+{
+        AUTO(secret_unrefp) struct secret *token = secret_new("rt.alice.1", 10);
+        const struct record record = {
+                .credential = "site",
+                .subject = "alice",
+                .kind = RECORD_GRANT,
+                .secret = token,
+                .obtained_at = { dates[_i].obtained_s },
+                .expires_at = { dates[_i].expires_s },
+        };
+        struct stage s;
+
+        stage_start(&s);
+        fake_store_set(s.w.store, &record);
+        world_crash(&s.w, 0);
+        world_pass(&s.w, US_PER_H);
+        stage_store(&s);
+        ck_assert_uint_eq(stage_waiting(&s), dates[_i].due);
+        stage_done(&s);
+}
+END_TEST
+
+/* A machine without a clock of its own starts in 1970, and learns the time later. */
+START_TEST(a_clock_that_is_set_late_costs_nothing)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        s.w.clock.wall.s = 100;
+        world_crash(&s.w, 0);
+        world_pass(&s.w, US_PER_MIN);
+        stage_store(&s);
+        while (stage_waiting(&s) > 0) /* dates of the future: looked at, in vain for now */
+                stage_answer(&s, IS_UNREACHABLE);
+        s.w.clock.wall.s = NOW + 29 * 86400;
+        for (unsigned i = 0; i < 24 && s.refreshes < 2; i++) {
+                world_pass(&s.w, US_PER_H);
+                stage_store(&s);
+                while (stage_waiting(&s) > 0)
+                        stage_answer(&s, GIVES);
+        }
+        stage_store(&s);
+        ck_assert_int_eq(stage_get(&s, &c, "alice"), ANSWER_TOKEN);
+        assert_row(&s, "alice", stage_provider(&s, "alice")->number, false);
+        stage_done(&s);
+}
+END_TEST
+
+/* --- keep_fresh = always --- */
+
+START_TEST(always_is_kept_fresh_without_callers)
+{
+        struct credential_view v;
+        struct stage s = { 0 };
+        struct caller c;
+
+        world_init(&s.w);
+        s.w.credential[KEPT].keep_fresh = KEEP_FRESH_NEVER;
+        s.w.credential[SITE].keep_fresh = KEEP_FRESH_ALWAYS;
+        stage_add_row(&s, "", (wall_t){ NOW }, false);
+        stage_add_row(&s, "alice", (wall_t){ NOW }, false);
+        ck_assert(!broker_is_fresh(s.w.broker, s.w.credentials[SITE]));
+        ck_assert_int_eq(broker_start(s.w.broker, NULL), 0);
+        for (unsigned i = 0; i < 1000; i++) {
+                stage_store(&s);
+                if (stage_waiting(&s) > 0)
+                        stage_answer(&s, GIVES);
+                stage_store(&s);
+                ck_assert(broker_is_fresh(s.w.broker, s.w.credentials[SITE]));
+                world_pass(&s.w, US_PER_MIN);
+        }
+        ck_assert_uint_gt(s.refreshes, 1000 * 60 / 900);
+        assert_row(&s, "alice", 1, false); /* subjects are not */
+        broker_view(s.w.broker, s.w.credentials[SITE], &v);
+        ck_assert_int_eq(v.state, CREDENTIAL_READY);
+        ck_assert(v.has_grant_expires_at);
+
+        caller_ask(&s.w, &c, SITE, "", 899, 30, NULL);
+        stage_store(&s);
+        stage_answer(&s, REFUSES);
+        stage_store(&s);
+        world_keep_log();
+        ck_assert_int_eq(c.kind, ANSWER_AUTHORIZATION_REQUIRED);
+        ck_assert(!broker_is_fresh(s.w.broker, s.w.credentials[SITE]));
+        world_pass(&s.w, US_PER_D);
+        ck_assert(!world_logged("failing")); /* nothing to be kept: no attempts that must fail */
+        ck_assert_uint_eq(stage_waiting(&s), 0);
+        stage_done(&s);
+}
+END_TEST
+
+/* --- logout --- */
+
+static unsigned forgotten;
+static int forgotten_r;
+
+static void on_forgotten(void *user, int r) {
+        (void) user;
+        forgotten++;
+        forgotten_r = r;
+}
+
+static int stage_forget(struct stage *s, const char *subject) {
+        return broker_forget(s->w.broker, s->w.credentials[SITE], subject, on_forgotten, NULL);
+}
+
+START_TEST(logout_at_every_phase)
+{
+        struct caller first, c, later;
+        struct stage s;
+
+        stage_start(&s);
+        if (_i >= PHASE_MAX) /* the same with a token that is still good */
+                ck_assert_int_eq(stage_get(&s, &first, "alice"), ANSWER_TOKEN);
+        caller_ask(&s.w, &c, SITE, "alice", -1, 30, _i >= PHASE_MAX ? first.fingerprint : NULL);
+        stage_bring_to(&s, (enum phase)(_i % PHASE_MAX));
+        ck_assert_int_eq(stage_forget(&s, "alice"), 0);
+        ck_assert_uint_eq(forgotten, 0); /* not from within */
+        ck_assert(!stage_has_token(&s, "alice"));
+        ck_assert_uint_eq(stage_waiting(&s), 0);
+        ck_assert_uint_eq(c.answers, 1);
+        if (_i % PHASE_MAX != PHASE_OVER)
+                ck_assert_int_eq(c.kind, ANSWER_AUTHORIZATION_REQUIRED);
+        stage_ask(&s, &later, "alice");
+        ck_assert_int_eq(later.kind, ANSWER_AUTHORIZATION_REQUIRED);
+        stage_store(&s);
+        ck_assert_uint_eq(forgotten, 1);
+        ck_assert_int_eq(forgotten_r, 0);
+        assert_no_row(&s, "alice");
+        ck_assert(!stage_has_token(&s, "alice"));
+        ck_assert_uint_eq(c.answers, 1);
+        world_pass(&s.w, US_PER_D);
+        ck_assert_uint_eq(fake_store_waiting(s.w.store), 0);
+        ck_assert_uint_eq(stage_waiting(&s), 0);
+        ck_assert_int_eq(stage_forget(&s, "alice"), BROKER_E_ABSENT);
+        world_crash(&s.w, 0);
+        stage_ask(&s, &later, "alice");
+        ck_assert_int_eq(later.kind, ANSWER_AUTHORIZATION_REQUIRED);
+        stage_done(&s);
+}
+END_TEST
+
+START_TEST(a_logout_that_the_disk_refuses_can_be_repeated)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        fake_store_fail(s.w.store, 1, -EROFS);
+        ck_assert_int_eq(stage_forget(&s, "alice"), 0);
+        stage_store(&s);
+        ck_assert_int_eq(forgotten_r, -EROFS);
+        stage_ask(&s, &c, "alice"); /* not used any more, whatever the disk says */
+        ck_assert_int_eq(c.kind, ANSWER_AUTHORIZATION_REQUIRED);
+        ck_assert_int_eq(stage_forget(&s, "alice"), 0);
+        stage_store(&s);
+        ck_assert_uint_eq(forgotten, 2);
+        ck_assert_int_eq(forgotten_r, 0);
+        assert_no_row(&s, "alice");
+        ck_assert_int_eq(stage_forget(&s, "alice"), BROKER_E_ABSENT);
+        fake_store_refuse_next(s.w.store, -ENOMEM);
+        stage_add_row(&s, "bob", (wall_t){ NOW }, false);
+        ck_assert_int_eq(stage_forget(&s, "bob"), -ENOMEM);
+        stage_done(&s);
+}
+END_TEST
+
+START_TEST(a_damaged_row_can_be_forgotten)
+{
+        struct stage s;
+
+        stage_start(&s);
+        fake_store_damage(s.w.store, "site", "alice");
+        ck_assert_int_eq(stage_forget(&s, "alice"), 0);
+        stage_store(&s);
+        ck_assert_uint_eq(fake_store_rows(s.w.store), 0);
+        stage_done(&s);
+}
+END_TEST
+
+/* --- a new authorization --- */
+
+static struct authorization *last_started;
+
+static void on_started(void *user, struct authorization *a) {
+        (void) user;
+        last_started = a;
+}
+
+/* Alice authorizes again: her tokens begin at 100 now. The grant is on its way to the disk. */
+static void stage_authorize(struct stage *s) {
+        struct provider *p = stage_provider(s, "alice");
+        size_t others = stage_waiting(s);
+
+        ck_assert_int_eq(authorization_start(broker_authorizations(s->w.broker),
+                                             s->w.credentials[SITE], "alice", on_started, NULL),
+                         0);
+        ck_assert_int_eq(authorization_deliver(last_started, "a-code", NULL, NULL), 0);
+        ck_assert_uint_eq(stage_waiting(s), others + 1);
+        p->number = 100;
+        p->revoked = false;
+        if (others > 0) /* the old refresh is answered first, and must not count any more */
+                return;
+        stage_give(s, p, true);
+}
+
+START_TEST(a_new_authorization_at_every_phase)
+{
+        struct stage s;
+        struct caller early, during, late;
+
+        stage_start(&s);
+        stage_ask(&s, &early, "alice");
+        stage_bring_to(&s, (enum phase) _i);
+        if (_i == PHASE_SENT || _i == PHASE_ACTED) {
+                /* the code is exchanged while the refresh is still with the provider */
+                stage_authorize(&s);
+                stage_give(&s, &(struct provider){ "alice", 2, false }, true); /* the refresh */
+                stage_give(&s, stage_provider(&s, "alice"), true);
+        } else {
+                stage_authorize(&s);
+        }
+        stage_ask(&s, &during, "alice");
+        ck_assert_int_eq(last_started->state, AUTHORIZATION_PENDING); /* not durable yet */
+        for (unsigned i = 0; i < 10 && fake_store_waiting(s.w.store) > 0; i++) {
+                ck_assert(early.answers == 0 || strcmp(early.value, "at.alice.2") == 0);
+                fake_store_complete(s.w.store, 1);
+        }
+        ck_assert_int_eq(last_started->state, AUTHORIZATION_SUCCEEDED);
+        assert_row(&s, "alice", 100, false);
+        ck_assert_uint_eq(stage_waiting(&s), 0);
+        stage_ask(&s, &late, "alice");
+        ck_assert_str_eq(late.value, "at.alice.100");
+        if (_i != PHASE_OVER) {
+                ck_assert_str_eq(early.value, "at.alice.100");
+                ck_assert_str_eq(during.value, "at.alice.100");
+        }
+        caller_ask(&s.w, &late, SITE, "alice", -1, 30, late.fingerprint);
+        stage_store(&s);
+        stage_answer(&s, GIVES);
+        ck_assert_uint_eq(s.last, 100);
+        stage_store(&s);
+        ck_assert_str_eq(late.value, "at.alice.101");
+        world_crash(&s.w, 0);
+        ck_assert_int_eq(stage_get(&s, &late, "alice"), ANSWER_TOKEN);
+        stage_done(&s);
+}
+END_TEST
+
+/* The code was exchanged while the refresh was under way; the refresh is answered after the new
+ * grant has begun its way to the disk. */
+START_TEST(an_old_refresh_is_dropped_for_a_new_grant)
+{
+        struct provider *p;
+        struct caller c;
+        struct stage s;
+
+        stage_start(&s);
+        ck_assert_int_eq(authorization_start(broker_authorizations(s.w.broker),
+                                             s.w.credentials[SITE], "alice", on_started, NULL),
+                         0);
+        ck_assert_int_eq(authorization_deliver(last_started, "a-code", NULL, NULL), 0);
+        stage_ask(&s, &c, "alice");
+        stage_store(&s);
+        ck_assert_uint_eq(stage_waiting(&s), 2); /* the code, then the refresh */
+        p = stage_provider(&s, "alice");
+        p->number = 100;
+        stage_give(&s, p, true);
+        ck_assert_uint_eq(stage_waiting(&s), 0); /* its answer is of no use any more */
+        ck_assert_uint_eq(c.answers, 0);
+        stage_store(&s);
+        ck_assert_str_eq(c.value, "at.alice.100");
+        assert_row(&s, "alice", 100, false);
+        stage_done(&s);
+}
+END_TEST
+
+START_TEST(a_crash_before_a_new_grant_is_durable)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        stage_authorize(&s);
+        stage_ask(&s, &c, "alice");
+        ck_assert_uint_eq(c.answers, 0); /* nobody has seen what may be lost */
+        stage_provider(&s, "alice")->number = 1;
+        world_crash(&s.w, 0);
+        ck_assert_int_eq(stage_get(&s, &c, "alice"), ANSWER_TOKEN);
+        ck_assert_str_eq(c.value, "at.alice.2");
+        stage_done(&s);
+}
+END_TEST
+
+START_TEST(a_new_grant_that_the_disk_does_not_take)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        if (_i)
+                fake_store_refuse_next(s.w.store, -EIO);
+        else
+                fake_store_fail(s.w.store, 1, -ENOSPC);
+        stage_authorize(&s);
+        ck_assert_int_eq(last_started->state, AUTHORIZATION_PENDING);
+        stage_store(&s);
+        world_pass(&s.w, 0);
+        ck_assert_int_eq(last_started->state, AUTHORIZATION_SUCCEEDED);
+        stage_ask(&s, &c, "alice");
+        ck_assert_str_eq(c.value, "at.alice.100");
+        assert_row(&s, "alice", 1, false);
+        world_pass(&s.w, 10 * US_PER_S);
+        stage_store(&s);
+        assert_row(&s, "alice", 100, false);
+        stage_done(&s);
+}
+END_TEST
+
+/* A login whose grant is on its way to the disk, a logout, and another login. */
+START_TEST(a_forgotten_grant_is_not_taken_for_its_successor)
+{
+        struct authorization *first;
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        stage_authorize(&s);
+        first = last_started;
+        ck_assert_int_eq(stage_forget(&s, "alice"), 0);
+        ck_assert_int_eq(first->state, AUTHORIZATION_CANCELLED);
+        ck_assert_ptr_nonnull(strstr(first->reason.text, "logout"));
+        ck_assert_int_eq(authorization_start(broker_authorizations(s.w.broker),
+                                             s.w.credentials[SITE], "alice", on_started, NULL),
+                         0);
+        ck_assert_int_eq(authorization_deliver(last_started, "another-code", NULL, NULL), 0);
+        stage_give(&s, &(struct provider){ "alice", 200, false }, true);
+        stage_ask(&s, &c, "alice");
+        fake_store_complete(s.w.store, 1); /* the first grant */
+        ck_assert_uint_eq(c.answers, 0);
+        ck_assert(!stage_has_token(&s, "alice"));
+        fake_store_complete(s.w.store, 1); /* the logout */
+        ck_assert_uint_eq(c.answers, 0);
+        fake_store_complete(s.w.store, 1);
+        ck_assert_str_eq(c.value, "at.alice.200");
+        ck_assert_int_eq(last_started->state, AUTHORIZATION_SUCCEEDED);
+        ck_assert_int_eq(first->state, AUTHORIZATION_CANCELLED);
+        assert_row(&s, "alice", 200, false);
+        stage_done(&s);
+}
+END_TEST
+
+/* --- the end --- */
+
+static unsigned quiet;
+
+static void on_quiet(void *user) {
+        (void) user;
+        quiet++;
+}
+
+START_TEST(a_stop_waits_for_what_is_under_way)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        stage_ask(&s, &c, "alice");
+        stage_bring_to(&s, (enum phase) _i);
+        broker_stop(s.w.broker, on_quiet, NULL);
+        if (_i != PHASE_OVER)
+                ck_assert_int_eq(c.kind, ANSWER_UNAVAILABLE);
+        ck_assert_uint_eq(quiet, _i == PHASE_OVER);
+        if (_i < PHASE_SENT) {
+                stage_store(&s);
+                ck_assert_uint_eq(quiet, 0);
+        }
+        if (_i < PHASE_COMMITTING) {
+                stage_give(&s, &(struct provider){ "alice", 2, false }, true);
+                ck_assert_uint_eq(quiet, 0);
+        }
+        stage_store(&s);
+        ck_assert_uint_eq(quiet, 1);
+        assert_row(&s, "alice", 2, false);
+        world_pass(&s.w, 60 * US_PER_D);
+        ck_assert_uint_eq(stage_waiting(&s), 0); /* nothing new is begun */
+        ck_assert_uint_eq(quiet, 1);
+        stage_done(&s);
+}
+END_TEST
+
+START_TEST(a_stop_waits_for_room_on_the_disk)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        stage_ask(&s, &c, "alice");
+        stage_store(&s);
+        fake_store_fail(s.w.store, 4, -ENOSPC);
+        stage_answer(&s, GIVES);
+        stage_store(&s);
+        ck_assert_str_eq(c.value, "at.alice.2");
+        broker_stop(s.w.broker, on_quiet, NULL);
+        for (unsigned i = 0; i < 3; i++) {
+                world_pass(&s.w, 10 * US_PER_S);
+                stage_store(&s);
+                ck_assert_uint_eq(quiet, 0);
+        }
+        world_pass(&s.w, 10 * US_PER_S);
+        ck_assert_uint_eq(quiet, 0);
+        stage_store(&s);
+        ck_assert_uint_eq(quiet, 1);
+        assert_row(&s, "alice", 2, false);
+        stage_done(&s);
+}
+END_TEST
+
+START_TEST(a_stop_waits_for_a_new_grant)
+{
+        struct stage s;
+
+        stage_start(&s);
+        stage_authorize(&s);
+        broker_stop(s.w.broker, on_quiet, NULL);
+        ck_assert_uint_eq(quiet, 0);
+        ck_assert_int_eq(last_started->state, AUTHORIZATION_PENDING);
+        stage_store(&s);
+        ck_assert_uint_eq(quiet, 1);
+        ck_assert_int_eq(last_started->state, AUTHORIZATION_SUCCEEDED);
+        stage_done(&s);
+}
+END_TEST
+
+START_TEST(a_stop_does_not_wait_for_the_forgotten)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        stage_ask(&s, &c, "alice");
+        stage_bring_to(&s, (enum phase) _i);
+        broker_stop(s.w.broker, on_quiet, NULL);
+        ck_assert_uint_eq(quiet, _i == PHASE_OVER);
+        ck_assert_int_eq(stage_forget(&s, "alice"), 0);
+        ck_assert_uint_eq(quiet, 1);
+        stage_store(&s);
+        assert_no_row(&s, "alice");
+        stage_done(&s);
+}
+END_TEST
+
+START_TEST(an_outage_does_not_hold_up_a_stop)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        stage_ask(&s, &c, "alice");
+        stage_store(&s);
+        broker_stop(s.w.broker, on_quiet, NULL);
+        stage_answer(&s, HANGS_UP);
+        ck_assert_uint_eq(quiet, 0);
+        stage_answer(&s, HANGS_UP);
+        ck_assert_uint_eq(quiet, 1);
+        assert_row(&s, "alice", 1, true);
+        world_pass(&s.w, US_PER_H);
+        ck_assert_uint_eq(stage_waiting(&s), 0);
+        stage_done(&s);
+}
+END_TEST
+
+/* Nothing leaks and nothing is used again, whatever is under way: for the sanitizers. */
+START_TEST(freed_at_every_phase)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        stage_ask(&s, &c, "alice");
+        stage_bring_to(&s, (enum phase)(_i % PHASE_MAX));
+        if (_i / PHASE_MAX == 1)
+                ck_assert_int_eq(stage_forget(&s, "alice"), 0);
+        if (_i / PHASE_MAX == 2 && stage_waiting(&s) == 0)
+                stage_authorize(&s);
+        stage_done(&s);
+}
+END_TEST
+
+/* --- callers that ask again from within --- */
+
+static struct caller again;
+
+static void ask_again(struct caller *c) {
+        if (c != &again && again.world == NULL)
+                caller_ask(c->world, &again, SITE, "alice", -1, 30, NULL);
+}
+
+START_TEST(answers_may_ask_again)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        s.w.answered = ask_again;
+        stage_ask(&s, &c, "alice");
+        stage_store(&s);
+        switch (_i) {
+        case 0:
+                stage_answer(&s, GIVES);
+                stage_store(&s);
+                ck_assert_int_eq(again.kind, ANSWER_TOKEN);
+                break;
+        case 1:
+                stage_answer(&s, REFUSES);
+                ck_assert_int_eq(again.kind, ANSWER_AUTHORIZATION_REQUIRED);
+                break;
+        case 2:
+                stage_answer(&s, WANTS_ANOTHER_KEY);
+                ck_assert_int_eq(again.kind, ANSWER_UPSTREAM_ERROR);
+                break;
+        case 3:
+                ck_assert_int_eq(stage_forget(&s, "alice"), 0);
+                ck_assert_int_eq(again.kind, ANSWER_AUTHORIZATION_REQUIRED);
+                break;
+        case 4:
+                broker_stop(s.w.broker, NULL, NULL);
+                ck_assert_int_eq(again.kind, ANSWER_UNAVAILABLE);
+                break;
+        default:
+                world_pass(&s.w, 30 * US_PER_S); /* a deadline */
+                ck_assert_int_eq(c.kind, ANSWER_TIMEOUT);
+                stage_answer(&s, GIVES);
+                stage_store(&s);
+                ck_assert_int_eq(again.kind, ANSWER_TOKEN);
+        }
+        ck_assert_uint_eq(c.answers, 1);
+        ck_assert_uint_eq(again.answers, 1);
+        stage_done(&s);
+}
+END_TEST
+
+/* --- size --- */
+
+#define SUBJECTS 100000
+
+static int show_many(void *self, store_row_fn *row, void *user, struct why *why) {
+        char subject[24];
+
+        (void) self, (void) why;
+        for (unsigned i = 0; i < SUBJECTS; i++) {
+                const struct record metadata = {
+                        .credential = "site",
+                        .subject = subject,
+                        .kind = RECORD_GRANT,
+                        .obtained_at = { NOW },
+                        .expires_at = { NOW + 30 * 86400 },
+                };
+                int r;
+
+                (void) snprintf(subject, sizeof(subject), "user-%010u", i);
+                r = row(user, &metadata);
+                if (r != 0)
+                        return r;
+        }
+        return 0;
+}
+
+START_TEST(an_idle_grant_is_small)
+{
+        struct credential_view v;
+        size_t before, after;
+        struct stage s = { 0 };
+
+        world_init(&s.w);
+        s.w.credential[KEPT].keep_fresh = KEEP_FRESH_NEVER;
+        fake_store_seam(s.w.store)->each = show_many;
+        before = mallinfo2().uordblks + mallinfo2().hblkhd;
+        ck_assert_int_eq(broker_start(s.w.broker, NULL), 0);
+        after = mallinfo2().uordblks + mallinfo2().hblkhd;
+        broker_view(s.w.broker, s.w.credentials[SITE], &v);
+        ck_assert_uint_eq(v.subjects, SUBJECTS);
+        ck_assert_uint_lt((after - before) / SUBJECTS, 320);
+        stage_done(&s);
+}
+END_TEST
+
+/* --- anything, in any order --- */
+
+#define CHAOS_EVENTS  400
+#define CHAOS_PEOPLE  2
+#define CHAOS_CALLERS 6
+
+static const char *const people[CHAOS_PEOPLE] = { "alice", "bob" };
+
+struct logout {
+        unsigned person, number; /* tokens up to this one are forgotten */
+};
+
+static struct chaos { /* one for each process, that is, for each test */
+        struct stage s;
+        struct fake_random dice;
+        bool bad_disk;
+        struct caller callers[CHAOS_CALLERS];
+        struct logout logouts[CHAOS_EVENTS];
+        size_t n_logouts;
+        unsigned forgotten[CHAOS_PEOPLE];         /* tokens up to this one must not be shown ... */
+        unsigned durably_forgotten[CHAOS_PEOPLE]; /* ... not even after a crash */
+        bool doubt[CHAOS_PEOPLE]; /* a successor has been made that we may not know of */
+} chaos;
+
+static unsigned chaos_below(unsigned n) {
+        return (unsigned) random_below(&chaos.dice.seam, n);
+}
+
+static unsigned chaos_person(const char *name) {
+        return strcmp(name, people[0]) == 0 ? 0 : 1;
+}
+
+/* Whoever sees a token sees one that is durable, and whose grant nobody has forgotten. */
+static void chaos_answered(struct caller *c) {
+        unsigned person = chaos_person(c->ask.subject), number;
+
+        if (c->kind != ANSWER_TOKEN)
+                return;
+        number = (unsigned) strtoul(strrchr(c->value, '.') + 1, NULL, 10);
+        ck_assert_int_eq(strncmp(c->value + 3, people[person], strlen(people[person])), 0);
+        ck_assert_uint_gt(number, chaos.forgotten[person]);
+        if (!chaos.bad_disk)
+                ck_assert_uint_ge(stage_row(&chaos.s, people[person]).number, number);
+}
+
+static void chaos_ask(void) {
+        struct caller *c = &chaos.callers[chaos_below(CHAOS_CALLERS)];
+
+        if (c->kind == ANSWER_KIND_MAX && c->world)
+                return; /* still waiting */
+        caller_ask(&chaos.s.w, c, SITE, people[chaos_below(CHAOS_PEOPLE)],
+                   chaos_below(4) ? -1 : 880, 1 + chaos_below(30),
+                   chaos_below(3) ? NULL : c->fingerprint);
+}
+
+/* True: the oldest request brings a code. */
+static bool chaos_is_code(void) {
+        return strstr(secret_text(fake_transport_oldest(chaos.s.w.transport)->body),
+                      "authorization_code");
+}
+
+static void chaos_answer_code(void) {
+        const char *body = secret_text(fake_transport_oldest(chaos.s.w.transport)->body);
+        unsigned person = strstr(body, "code-alice") ? 0 : 1;
+        struct provider *p = stage_provider(&chaos.s, people[person]);
+
+        if (chaos_below(5) == 0) {
+                fake_transport_fail(chaos.s.w.transport,
+                                    chaos_below(2) ? HTTP_UNKNOWN : HTTP_NOT_SENT);
+                return;
+        }
+        p->number = (p->number / 100 + 1) * 100;
+        p->revoked = false;
+        chaos.doubt[person] = false;
+        stage_give(&chaos.s, p, true);
+}
+
+static void chaos_answer(void) {
+        static const enum act acts[] = {
+                GIVES,      GIVES,   GIVES,       GIVES,   GIVES,
+                LOSES,      LOSES,   HANGS_UP,    LIMITS,  IS_UNREACHABLE,
+                SENDS_HTML, IS_BUSY, DEACTIVATES, REFUSES, GIVES_NO_NEW_ONE
+        };
+        enum act act = acts[chaos_below(N_ELEMENTS(acts))];
+        unsigned number, person;
+        struct provider *p;
+
+        if (stage_waiting(&chaos.s) == 0)
+                return;
+        if (chaos_is_code()) {
+                chaos_answer_code();
+                return;
+        }
+        p = stage_presented(&chaos.s, &number);
+        person = chaos_person(p->subject);
+        ck_assert(number >= p->number || chaos.doubt[person]);
+        chaos.doubt[person] = chaos.doubt[person] || (act == LOSES && !p->revoked);
+        stage_answer(&chaos.s, act);
+}
+
+static void chaos_forgotten(void *user, int r) {
+        const struct logout *l = user;
+
+        if (r == 0)
+                chaos.durably_forgotten[l->person] = l->number;
+}
+
+static void chaos_forget(void) {
+        unsigned person = chaos_below(CHAOS_PEOPLE);
+        struct logout *l = &chaos.logouts[chaos.n_logouts++];
+        int r;
+
+        *l = (struct logout){ person, stage_provider(&chaos.s, people[person])->number };
+        r = broker_forget(chaos.s.w.broker, chaos.s.w.credentials[SITE], people[person],
+                          chaos_forgotten, l);
+        ck_assert(r == 0 || r == BROKER_E_ABSENT);
+        chaos.forgotten[person] = l->number;
+        ck_assert(!stage_has_token(&chaos.s, people[person]));
+}
+
+static void chaos_authorize(void) {
+        unsigned person = chaos_below(CHAOS_PEOPLE);
+
+        ck_assert_int_eq(authorization_start(broker_authorizations(chaos.s.w.broker),
+                                             chaos.s.w.credentials[SITE], people[person],
+                                             on_started, NULL),
+                         0);
+        ck_assert_int_eq(
+                authorization_deliver(last_started, person ? "code-bob" : "code-alice", NULL, NULL),
+                0);
+}
+
+static void chaos_crash(void) {
+        world_crash(&chaos.s.w, (int64_t) chaos_below(100) * US_PER_S);
+        for (unsigned i = 0; i < CHAOS_PEOPLE; i++) {
+                const struct row row = stage_row(&chaos.s, people[i]);
+
+                chaos.forgotten[i] = chaos.durably_forgotten[i];
+                if (row.exists && row.number != stage_provider(&chaos.s, people[i])->number)
+                        chaos.doubt[i] = true;
+        }
+}
+
+static void chaos_pass(void) {
+        static const int64_t spans[] = {
+                0,          US_PER_S,       US_PER_S,        3 * US_PER_S,
+                US_PER_MIN, 5 * US_PER_MIN, 14 * US_PER_MIN, 20 * US_PER_D
+        };
+
+        world_pass(&chaos.s.w, spans[chaos_below(N_ELEMENTS(spans))]);
+}
+
+static void chaos_event(void) {
+        switch (chaos_below(40)) {
+        case 0:
+                chaos_crash();
+                break;
+        case 1:
+                chaos_forget();
+                break;
+        case 2:
+        case 3:
+                chaos_authorize();
+                break;
+        case 4:
+                if (chaos.bad_disk)
+                        fake_store_fail(chaos.s.w.store, chaos_below(4), -ENOSPC);
+                break;
+        case 5:
+                broker_nudge(chaos.s.w.broker, "site\nalice\n");
+                break;
+        case 6 ... 12:
+                chaos_pass();
+                break;
+        case 13 ... 20:
+                chaos_ask();
+                break;
+        case 21 ... 30:
+                chaos_answer();
+                break;
+        default:
+                (void) fake_store_complete(chaos.s.w.store, 1 + chaos_below(2));
+        }
+}
+
+/* No refresh token is with the provider twice, and no two of one person. */
+static void chaos_check_requests(void) {
+        unsigned refreshes[CHAOS_PEOPLE] = { 0 };
+
+        for (size_t i = 0; i < stage_waiting(&chaos.s); i++) {
+                const char *body = secret_text(fake_transport_at(chaos.s.w.transport, i)->body);
+
+                if (strstr(body, "authorization_code"))
+                        continue;
+                ck_assert_uint_eq(++refreshes[strstr(body, "rt.alice.") ? 0 : 1], 1);
+        }
+}
+
+/* Everything works again: so must every grant that can. */
+static void chaos_settle(void) {
+        fake_store_fail(chaos.s.w.store, 0, 0);
+        for (unsigned i = 0; i < 200; i++) {
+                stage_store(&chaos.s);
+                while (stage_waiting(&chaos.s) > 0)
+                        if (chaos_is_code())
+                                chaos_answer_code();
+                        else
+                                stage_answer(&chaos.s, GIVES);
+                world_pass(&chaos.s.w, 10 * US_PER_S);
+        }
+        for (unsigned i = 0; i < CHAOS_CALLERS; i++)
+                ck_assert(!chaos.callers[i].world || chaos.callers[i].answers == 1);
+        for (unsigned i = 0; i < CHAOS_PEOPLE; i++) {
+                const struct provider *p = stage_provider(&chaos.s, people[i]);
+                struct caller c = { 0 };
+                enum answer_kind kind = stage_get(&chaos.s, &c, people[i]);
+                const struct row row = stage_row(&chaos.s, people[i]);
+
+                /* a row may be left that a bad disk did not let go of */
+                ck_assert(kind == ANSWER_TOKEN || kind == ANSWER_AUTHORIZATION_REQUIRED);
+                ck_assert(row.exists == (kind == ANSWER_TOKEN) || chaos.bad_disk);
+                if (kind == ANSWER_TOKEN) {
+                        ck_assert(!p->revoked);
+                        ck_assert_uint_eq(row.number, p->number);
+                        ck_assert(!row.in_doubt);
+                }
+        }
+}
+
+START_TEST(anything_in_any_order)
+{
+        chaos = (struct chaos){ .bad_disk = _i % 2 };
+        fake_random_init(&chaos.dice, (uint64_t) _i);
+        world_init(&chaos.s.w);
+        chaos.s.w.credential[KEPT].keep_fresh = KEEP_FRESH_NEVER;
+        chaos.s.w.answered = chaos_answered;
+        for (unsigned i = 0; i < CHAOS_PEOPLE; i++)
+                stage_add_row(&chaos.s, people[i], (wall_t){ NOW }, false);
+        world_keep_log();
+        ck_assert_int_eq(broker_start(chaos.s.w.broker, NULL), 0);
+        for (unsigned i = 0; i < CHAOS_EVENTS; i++) {
+                chaos_event();
+                chaos_check_requests();
+        }
+        chaos_settle();
+        broker_stop(chaos.s.w.broker, on_quiet, NULL);
+        ck_assert_uint_eq(quiet, 1); /* nothing is left over that would hold up a stop */
+        stage_done(&chaos.s);
+}
+END_TEST
+
+static void add(TCase *tc) {
+        world_prepare();
+        tcase_set_timeout(tc, 60);
+        tcase_add_test(tc, everything_is_durable_before_the_next_step);
+        tcase_add_test(tc, never_two_refreshes_at_once);
+        tcase_add_loop_test(tc, nothing_but_a_clear_refusal_ends_a_grant, 0, N_ELEMENTS(ends));
+        tcase_add_test(tc, a_clear_refusal_ends_this_grant_alone);
+        tcase_add_test(tc, a_lost_answer_is_asked_for_again_once);
+        tcase_add_loop_test(tc, lost_in_rotation_is_told_when_it_may_be_so, 0,
+                            N_ELEMENTS(refusals));
+        tcase_add_test(tc, a_send_that_fails_at_once_is_no_doubt);
+        tcase_add_test(tc, a_store_that_takes_no_intent_means_no_refresh);
+        tcase_add_loop_test(tc, a_crash_at_every_point_of_a_rotation, 0, PHASE_MAX * PHASE_MAX);
+        tcase_add_test(tc, what_was_shown_is_good_after_a_crash);
+        tcase_add_test(tc, a_start_touches_nothing_that_is_clear);
+        tcase_add_test(tc, a_doubt_outlives_an_outage);
+        tcase_add_loop_test(tc, a_disk_that_fails_costs_no_grant, 0, N_ELEMENTS(disks));
+        tcase_add_test(tc, a_full_disk_for_a_day);
+        tcase_add_test(tc, a_store_that_takes_no_successor);
+        tcase_add_test(tc, a_late_write_keeps_the_doubt);
+        tcase_add_test(tc, an_intent_writes_what_was_not_stored);
+        tcase_add_loop_test(tc, a_damaged_row_is_told_and_left_alone, 0, 2);
+        tcase_add_loop_test(tc, a_machine_that_was_off_comes_back_in_time, 0, N_ELEMENTS(absences));
+        tcase_add_test(tc, an_unused_grant_lives_for_years);
+        tcase_add_test(tc, a_due_grant_is_tried_until_it_works);
+        tcase_add_loop_test(tc, many_that_are_due_at_once_are_spread, 0, 2);
+        tcase_add_test(tc, many_that_were_made_at_once_are_spread);
+        tcase_add_loop_test(tc, whatever_the_dates_of_a_row, 0, N_ELEMENTS(dates));
+        tcase_add_test(tc, a_clock_that_is_set_late_costs_nothing);
+        tcase_add_test(tc, always_is_kept_fresh_without_callers);
+        tcase_add_loop_test(tc, logout_at_every_phase, 0, 2 * PHASE_MAX);
+        tcase_add_test(tc, a_logout_that_the_disk_refuses_can_be_repeated);
+        tcase_add_test(tc, a_damaged_row_can_be_forgotten);
+        tcase_add_loop_test(tc, a_new_authorization_at_every_phase, 0, PHASE_MAX);
+        tcase_add_test(tc, an_old_refresh_is_dropped_for_a_new_grant);
+        tcase_add_test(tc, a_crash_before_a_new_grant_is_durable);
+        tcase_add_loop_test(tc, a_new_grant_that_the_disk_does_not_take, 0, 2);
+        tcase_add_test(tc, a_forgotten_grant_is_not_taken_for_its_successor);
+        tcase_add_loop_test(tc, a_stop_waits_for_what_is_under_way, PHASE_MARKING, PHASE_MAX);
+        tcase_add_test(tc, a_stop_waits_for_room_on_the_disk);
+        tcase_add_test(tc, a_stop_waits_for_a_new_grant);
+        tcase_add_loop_test(tc, a_stop_does_not_wait_for_the_forgotten, PHASE_MARKING, PHASE_MAX);
+        tcase_add_test(tc, an_outage_does_not_hold_up_a_stop);
+        tcase_add_loop_test(tc, freed_at_every_phase, 0, 3 * PHASE_MAX);
+        tcase_add_loop_test(tc, answers_may_ask_again, 0, 6);
+        tcase_add_test(tc, an_idle_grant_is_small);
+        tcase_add_loop_test(tc, anything_in_any_order, 0, 300);
+}
+
+CHECK_MAIN("grant", add)
