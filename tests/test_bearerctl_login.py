@@ -32,7 +32,7 @@ LOOPBACK = "http://127.0.0.1:8080/callback"
 REDIRECT = "https://app.example.com/cb"
 PAGE = "https://www.coze.cn/oauth/device-activation"
 CODE = "VIK-AZC-ZTV"
-FAR = 4000000000  # so far away that the first two units of what is left do not change
+FAR = int(time.time()) + 1000 * 86400 + 5 * 3600 + 1800  # "1000d 5h", for half an hour to come
 ALPHANUMERIC = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
 HAS_QR = ctypes.util.find_library("qrencode")
 
@@ -130,7 +130,7 @@ class Terminal:
         if self.pid == 0:
             os.read(read_end, 1)  # until the terminal has its size
             program = program or base.BEARERCTL
-            os.execvpe(program, [program, *args], env)
+            os.execve(program, [program, *args], env)
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         os.write(write_end, b"x")
         os.close(read_end)
@@ -581,6 +581,7 @@ class Signals(LoginCase):
         broker = self.broker(by_code())
         terminal = Terminal(self, "login", "tv")
         terminal.wait_for("Ctrl-C cancels.")
+        broker.wait_for_polls(1)
         terminal.type("\x03")
         self.assertEqual(terminal.finish(), 130)
         self.assertEqual(terminal.plain()[-2:], ["bearerctl: tv: cancelled", ""])
@@ -786,7 +787,7 @@ If the browser is on another machine, it ends at an error page.
 Then paste that page's address here and press Enter; it begins with
   {LOOPBACK}
 
-Waiting for """) + r"\d+d \d+h\. Ctrl-C cancels\.")
+Waiting for """) + r"1000d 5h\. Ctrl-C cancels\.")
 
     def test_delivered(self):
         done = by_browser(state="succeeded")
@@ -855,6 +856,7 @@ Waiting for """) + r"\d+d \d+h\. Ctrl-C cancels\.")
         release = threading.Event()
         self.addCleanup(release.set)
         broker, terminal = self.start()
+        broker.wait_for_polls(1)
         reply = broker.reply
 
         def hang(request):
@@ -890,7 +892,7 @@ Waiting for """) + r"\d+d \d+h\. Ctrl-C cancels\.")
     def test_in_the_background(self):
         """A job of a shell that is not in the foreground must not be stopped for input."""
         broker = self.broker(by_browser())
-        terminal = Terminal(self, "-mc", '"$0" login tv & wait $!', base.BEARERCTL, program="sh")
+        terminal = Terminal(self, "-mc", '"$0" login tv & wait $!', base.BEARERCTL, program="/bin/sh")
         terminal.wait_for("Ctrl-C cancels.")
         broker.wait_for_polls(1)
         terminal.type("what is typed is for the shell\n")
