@@ -6,6 +6,7 @@ import os
 import pathlib
 import random
 import re
+import select
 import signal
 import socket
 import unittest
@@ -223,7 +224,8 @@ class Flows(Loopback):
     def test_error_in_the_redirect(self):
         authorization = self.begin("web")
         state = urllib.parse.parse_qs(urllib.parse.urlsplit(authorization["authorization_url"]).query)["state"][0]
-        page = Browser(f"{self.uris['web']}?error=server_error&error_description=%3Cb%3Eno+%E4%B8%8D&state={state}").page()
+        query = f"error=server_error&error_description=%3Cb%3Eno+%E4%B8%8D&state={state}"
+        page = Browser(f"{self.uris['web']}?{query}").page()
         self.check_page(page, 502, "授权失败", "Authorization failed")
         self.assertIn("&lt;b&gt;no 不", page.text)
 
@@ -325,8 +327,8 @@ class Refused(Loopback):
 
     def test_path(self):
         query = self.url.partition("?")[2]
-        for path in ("/", "/favicon.ico", "/callback/", "/Callback", "/%63allback", "//callback", "/callback/../callback",
-                     "/v1/token/my-web", "/healthz", f"/callback%3F{query}"):
+        for path in ("/", "/favicon.ico", "/callback/", "/Callback", "/%63allback", "//callback",
+                     "/callback/../callback", "/v1/token/my-web", "/healthz", f"/callback%3F{query}"):
             with self.subTest(path=path):
                 page = Browser(f"http://127.0.0.1:{self.port}{path}?{query}").page()
                 self.check_page(page, 404, "没有此页面", "No such page")
@@ -384,6 +386,9 @@ class Refused(Loopback):
         idle[0].sendall(b"GET /callback?code=")
         idle[1].sendall(b"GET /callback HTTP/1.1\r\nHost: ")
         waiting = Browser(self.uris["web"])
+        for _ in range(3):
+            self.state(self.authorization)  # the loop has gone round
+        self.assertFalse(select.select([waiting.sock], [], [], 0)[0], "it is let in")
         for s in idle[:8]:
             s.close()
         self.check_page(waiting.page(), 400, "地址不完整", "Incomplete address")
@@ -479,34 +484,63 @@ class End(Loopback):
         for s in idle:
             s.close()
 
-    def test_nobody_waits_for_those_that_say_nothing(self):
-        """The port is free at once, and the last page is taken while others hang."""
+    def test_those_that_dawdle(self):
+        """The port is free at once, though somebody's request goes on and on; he is sent away."""
         authorization = self.begin("web")
-        with socket.create_connection(("127.0.0.1", self.port), LIMIT_S) as idle:
+        with socket.create_connection(("127.0.0.1", self.port), LIMIT_S) as slow:
+            slow.sendall(b"GET /callback HTTP/1.1\r\nX: ")
             self.check_succeeded(Browser(self.consent(authorization)).page())
             self.wait_until_closed(self.port)
-            self.assertEqual(idle.recv(1), b"", "it is sent away")
 
-    @unittest.skipIf(WRAPPER or os.geteuid() != 0, "NOT TESTED: reads the daemon's memory")
-    def test_no_code_in_memory(self):
-        if "libasan" in pathlib.Path(f"/proc/{self.daemon.process.pid}/maps").read_text():
+            def is_sent_away():
+                try:
+                    slow.sendall(b"x")
+                except ConnectionError:
+                    return True
+                return False
+
+            eventually(is_sent_away, "the connection is closed")
+
+
+@unittest.skipIf(WRAPPER or os.geteuid() != 0, "NOT TESTED: reads the daemon's memory")
+class Memory(Loopback):
+    def setUp(self):
+        super().setUp()
+        self.process = pathlib.Path(f"/proc/{self.daemon.process.pid}")
+        if "libasan" in (self.process / "maps").read_text():
             self.skipTest("NOT TESTED: the memory is ASan's")
+
+    def find(self, text):
+        """What stands around each place where it is in the daemon's memory."""
+        found = []
+        with (self.process / "mem").open("rb") as memory:
+            for line in (self.process / "maps").read_text().splitlines():
+                place = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw", line)
+                if place:
+                    begin, end = (int(x, 16) for x in place.groups())
+                    memory.seek(begin)
+                    piece = memory.read(end - begin)
+                    found += [piece[m.start() - 60:m.start() + 90] for m in re.finditer(text.encode(), piece)]
+        return found
+
+    def test_the_query_is_wiped(self):
+        """While the visit goes on; the code itself is on its way to the provider then."""
+        self.emulator.fault("hang")
+        authorization = self.begin("web")
+        browser = Browser(self.consent(authorization) + "&more=canary0123456789")
+        eventually(lambda: self.emulator.requests() == 1, "the code is on its way")
+        self.assertEqual(self.find("canary0123456789"), [])
+        self.assertNotEqual(self.find("my-web"), [], "it would find nothing")
+        self.cancel(authorization)
+        browser.page()
+
+    def test_the_code_is_forgotten(self):
         url = self.consent(self.begin("web"))
         code = urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)["code"][0]
         self.check_succeeded(Browser(url).page())
         self.wait_until_closed(self.port)
         self.assertEqual(self.daemon.get("/healthz").status, 200)
-        found = []
-        process = pathlib.Path(f"/proc/{self.daemon.process.pid}")
-        with (process / "mem").open("rb") as memory:
-            for line in (process / "maps").read_text().splitlines():
-                place = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw", line)
-                if place:
-                    begin, end = (int(x, 16) for x in place.groups())
-                    memory.seek(begin)
-                    text = memory.read(end - begin)
-                    found += [text[m.start() - 60:m.start() + 90] for m in re.finditer(code[8:].encode(), text)]
-        self.assertEqual(found, [])
+        self.assertEqual(self.find(code[8:]), [])
 
 
 if __name__ == "__main__":
