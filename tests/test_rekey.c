@@ -548,7 +548,7 @@ START_TEST(mounted_key)
         (void) snprintf(file, sizeof(file), "%s/secret", top);
         write_all(file, old, 32, 0600);
         ck_assert_int_eq(mkdir(dir, 0700), 0);
-        if (!mount_tmpfs(dir, "mode=0700") || mount(file, key, NULL, MS_BIND, NULL) < 0) {
+        if (!mount_tmpfs(dir, "mode=0700") || mount(file, key, "none", MS_BIND, NULL) < 0) {
                 skip("mounted_key: no right to mount here");
                 return;
         }
