@@ -228,7 +228,8 @@ static void server_connection(void *cls, struct MHD_Connection *connection, void
         }
 }
 
-static void server_log(void *cls, const char *format, va_list ap) {
+__attribute__((format(printf, 2, 0))) static void server_log(void *cls, const char *format,
+                                                             va_list ap) {
         char text[256], quoted[256];
 
         (void) cls;
