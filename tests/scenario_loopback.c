@@ -165,6 +165,28 @@ START_TEST(succeeds)
 }
 END_TEST
 
+/* What the provider says is shown, but for the code in it. */
+START_TEST(echoed)
+{
+        struct rig rig;
+        int fd;
+
+        rig_init(&rig);
+        rig_begin(&rig);
+        fd = rig_visit(&rig);
+        rig_run(&rig);
+        fake_transport_answer(rig.w.transport, 400,
+                              "{\"error_code\":\"invalid_grant\","
+                              "\"error_message\":\"no such code: " CODE ", <sorry>\"}",
+                              rig.w.clock.wall.s, -1);
+        rig_tell(&rig);
+        rig_run(&rig);
+        ck_assert_ptr_nonnull(strstr(rig_read(&rig, fd), "HTTP/1.1 502"));
+        ck_assert_ptr_nonnull(strstr(rig.page, "no such code: [redacted], &lt;sorry&gt;"));
+        rig_done(&rig);
+}
+END_TEST
+
 /* The page does not wait longer than a person; the authorization does. */
 START_TEST(still_working)
 {
@@ -305,6 +327,7 @@ END_TEST
 static void add(TCase *tc) {
         world_prepare();
         tcase_add_test(tc, succeeds);
+        tcase_add_test(tc, echoed);
         tcase_add_test(tc, still_working);
         tcase_add_test(tc, nobody_comes);
         tcase_add_test(tc, end_in_the_middle);
