@@ -51,16 +51,20 @@ void prompt_count_down(const struct screen *screen, int64_t left_s) {
 /* The browser */
 
 static void prompt_ask_to_paste(struct json_object *o) {
-        char begins[ASK_SHOWN_SIZE];
+        char text[ASK_SHOWN_SIZE];
 
-        (void) puts(prompt_is_true(o, "loopback")
-                            ? "If the browser is on another machine, it ends at an error page."
-                            : "It ends at a page that may be unable to tell bearerd.");
+        if (ask_text(o, "warning")) /* why the daemon does not wait there itself */
+                (void) puts(ask_shown(o, "warning", text));
+        else
+                (void) puts(
+                        prompt_is_true(o, "loopback")
+                                ? "If the browser is on another machine, it ends at an error page."
+                                : "It ends at a page that may be unable to tell bearerd.");
         (void) printf("Then %s%s%s\n",
                       isatty(STDIN_FILENO) ? "paste that page's address here and press Enter"
                                            : "hand over that page's address as bearerctl(1) says",
                       ask_text(o, "redirect_uri") ? "; it begins with\n  " : ".",
-                      ask_text(o, "redirect_uri") ? ask_shown(o, "redirect_uri", begins) : "");
+                      ask_text(o, "redirect_uri") ? ask_shown(o, "redirect_uri", text) : "");
 }
 
 static bool prompt_show_address(const struct call *call, const struct screen *screen,

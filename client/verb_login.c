@@ -25,11 +25,10 @@
 #define LOGIN_PATIENCE_MS 60000 /* how long a daemon may be away */
 #define LOGIN_RETRY_MS    1000  /* between two questions */
 #define LOGIN_TICK_MS     1000  /* of the countdown */
-#define LOGIN_UPSTREAM_S                                                                           \
-        (PROTOCOL_WAIT_DEFAULT_S + ASK_TIMEOUT_S) /* the daemon asks the provider */
-#define LOGIN_LINE_SIZE 8192                      /* of what is pasted */
-#define LOGIN_SIGNAL_BASE                                                                          \
-        128 /* added to a signal's number it makes the exit code, as shells have it */
+#define LOGIN_SLEEP_MS    60000 /* longest, whatever Retry-After says */
+#define LOGIN_UPSTREAM_S  (PROTOCOL_WAIT_DEFAULT_S + ASK_TIMEOUT_S) /* the provider is asked */
+#define LOGIN_LINE_SIZE   8192                                      /* of what is pasted */
+#define LOGIN_SIGNAL_BASE 128 /* with a signal's number, the exit code that shells have */
 
 struct login {
         const struct call *call;
@@ -391,6 +390,8 @@ static int login_timeout(const struct login *l, bool counting) {
                 until = l->deadline_ms;
         if ((counting || l->pasting) && now + LOGIN_TICK_MS < until)
                 until = now + LOGIN_TICK_MS;
+        if (until > now + LOGIN_SLEEP_MS)
+                until = now + LOGIN_SLEEP_MS;
         return until > now ? (int) (until - now) : 0;
 }
 

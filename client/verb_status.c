@@ -95,18 +95,19 @@ static const char *status_advice(struct json_object *o, char ret[ASK_SHOWN_SIZE]
 /* What needs attention: the advice, for what needs a person; else what went wrong and is not over.
  * NULL: nothing. */
 static const char *status_attention(struct json_object *o, int64_t now, char ret[ASK_SHOWN_SIZE]) {
+        char trouble[ASK_SHOWN_SIZE], name[ASK_SHOWN_SIZE], command[128];
         const char *advice = status_advice(o, ret);
-        char trouble[ASK_SHOWN_SIZE], name[ASK_SHOWN_SIZE];
 
         if (!advice && !ask_is(o, "state", "ready") && !ask_is(o, "state", "idle"))
                 return status_trouble(o, now, ret);
-        if (!advice || !strstr(advice, "bearerctl login") || !status_trouble(o, now, trouble))
-                return advice;
-        if (strstr(trouble, "bearerctl login")) /* it says so itself */
-                return strcpy(ret, trouble);
-        (void) snprintf(ret, ASK_SHOWN_SIZE, "%.1900s%s To authorize again: bearerctl login %.64s",
-                        trouble, trouble[strlen(trouble) - 1] == '.' ? "" : ".",
+        (void) snprintf(command, sizeof(command), "bearerctl login %.64s",
                         ask_shown(o, "name", name));
+        if (!advice || !strstr(advice, command) || !status_trouble(o, now, trouble))
+                return advice;
+        if (strstr(trouble, command)) /* it says so itself */
+                return strcpy(ret, trouble);
+        (void) snprintf(ret, ASK_SHOWN_SIZE, "%.1900s%s To authorize again: %s", trouble,
+                        trouble[strlen(trouble) - 1] == '.' ? "" : ".", command);
         return ret;
 }
 

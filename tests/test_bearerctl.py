@@ -613,6 +613,23 @@ down: HTTP 503: busy; logid 2024X (2h ago). Wait.
         self.assertEqual((code, err), (0, ""))
         self.assertEqual(re.sub(r"53min \d+s", "53min 30s", out), self.TABLE)
 
+    def test_unauthorized(self):
+        """It is said how to log in, once."""
+        daemon = self.daemon({})
+        for trouble, said in (
+                (None, "a person must authorize it: bearerctl login tv"),
+                ("it was refused.", "it was refused. To authorize again: bearerctl login tv"),
+                ("authorize again (bearerctl login)",
+                 "authorize again (bearerctl login). To authorize again: bearerctl login tv"),
+                ("it was refused: bearerctl login tv", "it was refused: bearerctl login tv")):
+            tv = {"name": "tv", "type": "pkce", "state": "authorization_required",
+                  "last_error": trouble}
+            daemon.routes["GET /v1/credentials"] = answer(body={"credentials": [tv]})
+            daemon.routes["GET /v1/credentials/tv"] = answer(body=tv)
+            self.assertTrue(self.run_ctl("status")[1].endswith(f"\n\ntv: {said}\n"), said)
+            self.assertIn("\nnote      a person must authorize it: bearerctl login tv\n",
+                          self.run_ctl("status", "tv")[1])
+
     def test_list(self):
         self.daemon({"GET /v1/credentials": answer(body={"credentials": self.all})})
         self.expect(["list"], 0, "bot\nidle\nmypat\nold\nsite\nforever\ndown\n")

@@ -301,6 +301,11 @@ tv is authorized. Its token: bearerctl get tv
                       "Then hand over that page's address as bearerctl(1) says; it begins with\n"
                       f"  {REDIRECT}\nWaiting for ", out)
 
+    def test_address_where_the_daemon_cannot_wait(self):
+        self.over(by_browser(loopback=False, warning="the port is in use\x1b: free it"))
+        _, out, _ = self.run_ctl("login", "tv")
+        self.assertIn(f"\n{ADDRESS}\nthe port is in use : free it\nThen hand over that page's", out)
+
     def test_subject(self):
         broker = self.over(by_code())
         for subject, who, quoted in (("alice", "alice", "alice"), ("o'x y", "o'x y", "'o'\\''x y'"),
