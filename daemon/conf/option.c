@@ -92,7 +92,8 @@ static const struct option options[] = {
         { SECTION_DAEMON, "admin_groups", value_groups, CONF(admin),
           .help = "Groups with the right to administer." },
         { SECTION_DAEMON, "admin_units", value_units, CONF(admin),
-          .help = "Systemd units with the right to administer; shell patterns are allowed." },
+          .help = "Systemd units with the right to administer; shell patterns are allowed. "
+                  "Linux 6.5 or newer." },
         { SECTION_DAEMON, "log_level", value_choice, CONF(log_level), "info",
           CHOICE(log_level_names),
           .help = "The least important messages to log." },
@@ -186,7 +187,8 @@ static const struct option options[] = {
           .help = "Groups that may use it." },
         { SECTION_CREDENTIAL, "allow_units", value_units, CREDENTIAL(allow),
           .flags = OPTION_LIMITS,
-          .help = "Systemd units that may use it; shell patterns are allowed." },
+          .help = "Systemd units that may use it; shell patterns are allowed. "
+                  "Linux 6.5 or newer." },
         { SECTION_CREDENTIAL, "plan", value_choice, CREDENTIAL(plan), CHOICE(plan_names),
           .help = "Edition of Coze the account has, to check the type against what Coze allows. "
                   "Default: not checked." },
@@ -204,7 +206,7 @@ static const struct option options[] = {
           .help = "The credentials that exist on this socket. Default: all." },
         { SECTION_SOCKET, "protocol", value_choice, SOCKET(protocol), "http",
           CHOICE(socket_protocol_names),
-          .help = "http, or what systemd's LoadCredential= speaks." },
+          .help = "What is spoken there. This version serves only http." },
         { SECTION_SOCKET, "mode", value_mode, SOCKET(mode),
           .help = "Mode of the socket. Default: socket_mode of [daemon]." },
         { SECTION_SOCKET, "user", value_user, SOCKET(owner),
