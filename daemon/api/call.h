@@ -48,7 +48,8 @@ struct call {
         struct ask ask;
         struct secret *token; /* to be set */
         wall_t expires_at;
-        size_t limit;                   /* of a page */
+        size_t limit;                   /* of a page ... */
+        bool from_first;                /* ... which does not come after `subject` */
         char id[AUTHORIZATION_ID_SIZE]; /* of an authorization */
         struct authorization_watch watch;
         struct redirect *redirect; /* what the browser came back with; owned, or NULL */

@@ -110,8 +110,8 @@ static void grants_page_work(struct call *call, struct broker *broker) {
         int r;
 
         page.list = json_object_new_array();
-        r = broker_page(broker, call->credential, call->subject, call->limit, grants_page_row,
-                        &page, &why);
+        r = broker_page(broker, call->credential, call->from_first ? NULL : call->subject,
+                        call->limit, grants_page_row, &page, &why);
         if (r < 0) {
                 json_object_put(page.list);
                 json_object_put(o);
@@ -148,6 +148,7 @@ struct reply grants_subjects(struct call *call) {
                                    "limit %s (1 to %d)", problem, GRANTS_PAGE_MAX);
         if (query[0].value)
                 strcpy(call->subject, query[0].value); /* its length was checked */
+        call->from_first = !query[0].value;            /* what comes after "" is another page */
         call->limit = (size_t) limit;
         call_cross(call, grants_page_work);
         return HANDLER_CROSSED;

@@ -84,7 +84,7 @@ struct grant_view { /* what may be told of one subject of an interactive credent
         wall_t expires_at;
 };
 
-/* Shows up to `limit` subjects after `after` ("": from the first), in order. Anything but 0 from
+/* Shows up to `limit` subjects after `after` (NULL: from the first), in order. Anything but 0 from
  * row() ends it and is returned; or what the store said, with a sentence. */
 int broker_page(const struct broker *b, const struct conf_credential *c, const char *after,
                 size_t limit, int (*row)(void *user, const struct grant_view *v), void *user,

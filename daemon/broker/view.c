@@ -125,8 +125,7 @@ int broker_page(const struct broker *b, const struct conf_credential *c, const c
         struct broker_page_walk walk = { b, c, row, user };
         struct store *store = b->parts.store;
 
-        return store->page(store->self, c->name, *after ? after : NULL, limit, broker_page_row,
-                           &walk, why);
+        return store->page(store->self, c->name, after, limit, broker_page_row, &walk, why);
 }
 
 bool broker_is_fresh(const struct broker *b, const struct conf_credential *conf) {
