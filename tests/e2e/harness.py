@@ -499,9 +499,13 @@ class EndToEnd(unittest.TestCase):
     def tearDown(self):
         if self.daemon.process:
             self.assertEqual(self.daemon.stop(), 0, "exit code of bearerd after SIGTERM")
-        self.assertEqual(self.emulator.state()["violations"], [])
+        self.check_wire()
         self.check_no_report()
         self.check_no_secret()
+
+    def check_wire(self):
+        """Nothing that was sent deviated from the wire format."""
+        self.assertEqual(self.emulator.state()["violations"], [])
 
     def check_no_report(self):
         for log in (self.daemon.log, self.emulator.log):
