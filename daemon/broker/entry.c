@@ -165,14 +165,15 @@ static bool refusal_is_final(enum refusal_kind kind) {
 /* Without an answer of the provider it is the store that has lost it. */
 static void entry_describe_lost_grant(const struct entry *e, const char *said, struct answer *a) {
         const struct conf_credential *c = e->pool->credential;
-        bool refused = e->refusal.http_status > 0;
+        const char *who = e->refusal.http_status > 0 ? c->provider->name : "bearerd";
+        const char *what = e->refusal.http_status > 0 ? "has ended" : "cannot use";
         const char *quote = *e->subject ? "'" : "";
 
-        (void) why_set(
-                &a->why, 0,
-                "%s the grant of \"%s\" (%s): a person must authorize it again: bearerctl login %s%s%s%s%s",
-                refused ? "the provider has ended" : "bearerd cannot use", c->name, said, c->name,
-                *e->subject ? " --subject " : "", quote, e->subject, quote);
+        (void) why_set(&a->why, 0,
+                       "%s %s the grant of \"%s\" (%s): a person must authorize it again: "
+                       "bearerctl login %s%s%s%s%s",
+                       who, what, c->name, said, c->name, *e->subject ? " --subject " : "", quote,
+                       e->subject, quote);
 }
 
 static void entry_describe_failure(const struct entry *e, struct answer *a) {

@@ -215,31 +215,23 @@ static int grants_add(struct grants *gs, const struct conf_credential *c, const 
 /* --- dates --- */
 
 /* What rows say is taken with care. */
-static int64_t grant_span_s(wall_t from, wall_t to) {
+static int64_t grant_span_us(wall_t from, wall_t to) {
         int64_t s;
 
         if (to.s <= from.s)
                 return 0;
-        return __builtin_sub_overflow(to.s, from.s, &s) || s > GRANT_MEMORY_MAX_S
-                       ? GRANT_MEMORY_MAX_S
-                       : s;
-}
-
-/* Of the refresh token; never more than it had at first, however wrong the clock. */
-static int64_t grant_left_s(const struct grant *g, wall_t now) {
-        int64_t left = grant_span_s(now, g->expires_at);
-        int64_t life = grant_span_s(g->obtained_at, g->expires_at);
-
-        return left < life ? left : life;
+        if (__builtin_sub_overflow(to.s, from.s, &s) || s > GRANT_MEMORY_MAX_S)
+                s = GRANT_MEMORY_MAX_S;
+        return s * US_PER_S;
 }
 
 /* How long until the refresh token should be used for its own sake: when a fifth of its life is
  * left. 0: now. */
 static int64_t grant_rest_us(const struct grant *g) {
         wall_t now = clock_wall(g->book->parts.clock);
-        int64_t margin = grant_span_s(g->obtained_at, g->expires_at) * US_PER_S / GRANT_DUE_PART;
+        int64_t margin = grant_span_us(g->obtained_at, g->expires_at) / GRANT_DUE_PART;
         int64_t spread = (int64_t) (g->node.hash % GRANT_DUE_SPREAD_US);
-        int64_t rest = grant_left_s(g, now) * US_PER_S - margin - spread;
+        int64_t rest = grant_span_us(now, g->expires_at) - margin - spread;
 
         if (g->obtained_at.s > now.s + US_PER_D / US_PER_S)
                 return 0; /* the clock was wrong then, or is now: new dates are wanted */
@@ -249,7 +241,7 @@ static int64_t grant_rest_us(const struct grant *g) {
 /* For one that is due: long enough to spread all of them, short enough to come in time. */
 static int64_t grant_pause_us(const struct grant *g) {
         const struct grants_parts *p = &g->book->parts;
-        int64_t left = grant_left_s(g, clock_wall(p->clock)) * US_PER_S;
+        int64_t left = grant_span_us(clock_wall(p->clock), g->expires_at);
         int64_t pause = (int64_t) g->book->table.n * GRANT_DUE_PACE_US;
 
         if (pause < US_PER_MIN)
