@@ -153,7 +153,7 @@ def cut_while_writing(helper, disk):
 
 
 def cut_while_rekeying(scene, disk, log):
-    """At each call; and where the change may be made but not synced, at each call of the next start."""
+    """At each call; and where the change may be made but not synced, at each of the next start."""
     state, cuts = os.path.join(disk.dir, "rekeyed"), 0
     helper = scene.helper
 
