@@ -8,8 +8,9 @@
  *
  * Writing is asynchronous, so that no disk ever holds up the loop and many changes share one
  * commit: put(), mark() and remove() return at once; done() says, from the loop, that the change is
- * durable (or why it is not). Changes are applied, and their done() is called, in the order in which they
- * were given. Reading sees what is durable, and may see it a moment before done() says so.
+ * durable (or why it is not). Changes are applied, and their done() is called, in the order in
+ * which they were given. Reading sees what is durable, and may see it a moment before done() says
+ * so.
  *
  * Units:     wall_t, seconds; INT64_MAX stands for never.
  * Threading: loop thread only. The SQLite store has a writer thread inside.
