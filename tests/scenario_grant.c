@@ -591,8 +591,16 @@ START_TEST(an_intent_writes_what_was_not_stored)
 }
 END_TEST
 
+static int keep_view(void *user, const struct grant_view *v) {
+        struct grant_view *ret = user;
+
+        *ret = *v;
+        return 0;
+}
+
 START_TEST(a_damaged_row_is_told_and_left_alone)
 {
+        struct grant_view v = { .state = CREDENTIAL_STATE_MAX };
         struct caller alice, bob;
         struct stage s = { 0 };
 
@@ -608,6 +616,10 @@ START_TEST(a_damaged_row_is_told_and_left_alone)
                 ck_assert_ptr_nonnull(strstr(alice.text, "altered"));
                 ck_assert_ptr_nonnull(strstr(alice.text, "bearerctl login site --subject 'alice'"));
                 ck_assert_ptr_null(strstr(alice.text, "coze.cn"));
+                ck_assert_int_eq(broker_page(s.w.broker, s.w.credentials[SITE], NULL, 1, keep_view,
+                                             &v, NULL),
+                                 0);
+                ck_assert_int_eq(v.state, CREDENTIAL_AUTHORIZATION_REQUIRED);
                 world_pass(&s.w, US_PER_D);
         }
         ck_assert_uint_eq(fake_store_waiting(s.w.store), 0); /* not even a mark */

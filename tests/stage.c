@@ -16,14 +16,14 @@ struct provider *stage_provider(struct stage *s, const char *subject) {
 }
 
 void stage_add_row(struct stage *s, const char *subject, wall_t obtained_at, bool in_doubt) {
-        AUTO(secret_unrefp) struct secret *token = NULL;
         char text[64];
+        int len = snprintf(text, sizeof(text), "rt.%s.1", subject);
+        AUTO(secret_unrefp) struct secret *token = secret_new(text, (size_t) len);
         const struct record record = {
                 .credential = "site",
                 .subject = subject,
                 .kind = RECORD_GRANT,
-                .secret = token = secret_new(
-                        text, (size_t) snprintf(text, sizeof(text), "rt.%s.1", subject)),
+                .secret = token,
                 .obtained_at = obtained_at,
                 .expires_at = { obtained_at.s + 30 * 86400 },
                 .in_doubt = in_doubt,

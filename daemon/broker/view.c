@@ -27,6 +27,13 @@ static const enum credential_state broker_states[ENTRY_STATE_MAX] = {
         [ENTRY_RETRYING] = CREDENTIAL_FAILING, [ENTRY_FAILING] = CREDENTIAL_FAILING,
 };
 
+/* A grant that cannot be used is no failure that a retry would help. */
+static enum credential_state broker_entry_state(const struct entry *e) {
+        return e->state == ENTRY_FAILING && e->refusal.kind == REFUSAL_GRANT
+                       ? CREDENTIAL_AUTHORIZATION_REQUIRED
+                       : broker_states[e->state];
+}
+
 static void broker_view_entries(const struct broker *b, const struct credential *c,
                                 struct credential_view *v) {
         /* when the credential's own token is idle, what its subjects' tokens do, the worst first */
@@ -37,7 +44,7 @@ static void broker_view_entries(const struct broker *b, const struct credential 
                                              cache_key(c->pool.credential->name, "", "", key));
         struct entry *e = node ? table_entry(node, struct entry, node) : NULL;
 
-        v->state = e ? broker_states[e->state] : CREDENTIAL_IDLE;
+        v->state = e ? broker_entry_state(e) : CREDENTIAL_IDLE;
         if (e && e->token)
                 broker_view_token(e->token, v);
         for (size_t i = 0; v->state == CREDENTIAL_IDLE && i < N_ELEMENTS(order); i++)
@@ -110,7 +117,7 @@ static int broker_page_row(void *user, const struct record *metadata) {
         const struct entry *e = node ? table_entry(node, struct entry, node) : NULL;
 
         if (e)
-                v.state = broker_states[e->state];
+                v.state = broker_entry_state(e);
         if (e && e->token) {
                 memcpy(v.fingerprint, e->token->fingerprint, sizeof(v.fingerprint));
                 v.has_expires_at = true;
