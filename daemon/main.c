@@ -12,6 +12,7 @@
 #include "api/listen.h"
 #include "api/loopback.h"
 #include "api/server.h"
+#include "api/unit_socket.h"
 #include "base/auto.h"
 #include "base/err.h"
 #include "base/list.h"
@@ -42,6 +43,7 @@ struct daemon {
         struct cache *cache;
         struct broker *broker;
         struct loopback *loopback;
+        struct unit_sockets *unit_sockets;
         struct server *server;
         int *fds;
         bool stopping, quiet, server_stopped;
@@ -277,6 +279,7 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
         log_info("event=stopping signal=%u", si->ssi_signo);
         (void) sd_notify(
                 0, "STOPPING=1\nSTATUS=Answering the last callers"); /* nobody may be listening */
+        unit_sockets_stop(d->unit_sockets);
         broker_stop(d->broker, on_quiet, d);
         d->stopped.run = on_stopped;
         server_stop(d->server, &d->stopped);
@@ -338,14 +341,8 @@ static int open_sockets(struct daemon *d, struct why *why) {
                 return why_set(why, RAISE(-ENOMEM), "out of memory");
         for (size_t i = 0; i < conf->n_sockets; i++)
                 d->fds[i] = -1;
-        for (size_t i = 0; r == 0 && i < conf->n_sockets; i++) {
-                if (conf->sockets[i]->protocol != SOCKET_HTTP)
-                        return why_set(
-                                why, RAISE(-EOPNOTSUPP),
-                                "[socket %s] protocol: this version of bearerd serves only http",
-                                conf->sockets[i]->name);
+        for (size_t i = 0; r == 0 && i < conf->n_sockets; i++)
                 r = listen_open(conf->sockets[i], why, &d->fds[i]);
-        }
         return PASS(r);
 }
 
@@ -405,14 +402,17 @@ static int start(struct daemon *d, struct why *why) {
                 .loop = d->inbox,
                 .fds = d->fds,
         };
+        struct unit_sockets_parts units = { .conf = d->conf, .fds = d->fds, .event = d->event };
         int r;
 
         r = start_broker(d, why);
         if (r < 0)
                 return PASS(r);
-        server.broker = d->broker;
+        units.broker = server.broker = d->broker;
         server.loopback = d->loopback;
-        r = server_start(&server, &d->server);
+        r = unit_sockets_new(&units, &d->unit_sockets);
+        if (r == 0)
+                r = server_start(&server, &d->server);
         if (r < 0)
                 return why_set(why, PASS(r), "cannot serve: %s (%s)", strerror(-r), err_origin());
         return 0;
@@ -425,6 +425,7 @@ static void close_parts(struct daemon *d) {
                         d->store); /* what was to be written is, and the broker hears of it */
         if (d->broker && !d->stopping)
                 broker_stop(d->broker, NULL, NULL);
+        unit_sockets_free(d->unit_sockets);
         loopback_free(d->loopback);
         broker_free(d->broker);
         cache_free(d->cache);

@@ -376,7 +376,7 @@ static int server_open(struct server *s) {
         r = server_watch(s, inbox_fd(s->inbox), SERVER_EVENT_INBOX);
         for (size_t i = 0; r == 0 && i < conf->n_sockets; i++) {
                 s->listeners[i] = (struct listener){ .server = s, .socket = conf->sockets[i] };
-                if (s->parts.fds[i] >= 0)
+                if (conf->sockets[i]->protocol == SOCKET_HTTP)
                         r = server_listen(&s->listeners[i], s->parts.fds[i], limit);
         }
         return PASS(r);

@@ -28,7 +28,7 @@ struct server_parts { /* all borrowed until the server has stopped */
         struct cache *cache;
         const struct clock *clock;
         struct inbox *loop; /* where calls cross to */
-        const int *fds;     /* listening, one for each of conf->sockets; -1: not this one */
+        const int *fds; /* listening, one for each of conf->sockets; only those of http are used */
 };
 
 /* 0; -ENOMEM; what the system said. */

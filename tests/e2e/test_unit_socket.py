@@ -1,0 +1,221 @@
+"""What LoadCredential=ID:SOCKET of a unit reads: who gets a token there, and who gets nothing."""
+
+import itertools
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import unittest
+
+from harness import BEARERD, LIMIT_S, NEEDS_ROOT, WRAPPER, EndToEnd, as_user, eventually, main
+
+ALICE, OVERFLOW = 23451, 65534
+CONNECTIONS_MAX = 128
+WITH_SYSTEMD = pathlib.Path(__file__).resolve().parents[3] / "shared/tools/with-systemd"
+
+randoms = itertools.count(0xabc0)
+
+
+def visit(path, address):
+    """Connects from this address (bytes; None: from none) as the service manager does, and does not wait."""
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(LIMIT_S + 10)
+    if address is not None:
+        s.bind(address)
+    s.connect(path)
+    s.shutdown(socket.SHUT_WR)
+    return s
+
+
+def read(s):
+    """All until the end; b"" also if the daemon cut it."""
+    text = b""
+    with s:
+        try:
+            while piece := s.recv(65536):
+                text += piece
+        except ConnectionResetError:
+            pass
+    return text
+
+
+def address(unit, credential_id):
+    return b"\0%x/unit/%s/%s" % (next(randoms), unit.encode(), credential_id.encode())
+
+
+class UnitSocket(EndToEnd):
+    def sections(self):
+        self.units = f"{self.directory}/units.sock"
+        self.some = f"{self.directory}/some.sock"
+        developer = f"provider = coze-test\nconfig_file = {self.emulator.console_file('developer')}\n"
+        return (f"[credential bot]\n{developer}allow_units = app.service worker@*.service\n\n"
+                f"[credential hers]\n{developer}allow_users = root {ALICE} 0\nallow_groups = 0\n\n"
+                f"[credential single]\n{developer}subjects = no\n\n"
+                f"[socket units]\npath = {self.units}\nprotocol = systemd-credential\nmode = 0666\n\n"
+                f"[socket some]\npath = {self.some}\nprotocol = systemd-credential\ncredentials = developer\n")
+
+    def load(self, unit, credential_id, path=None):
+        token = read(visit(path or self.units, address(unit, credential_id))).decode()
+        if token:
+            self.daemon.secrets.add(token)
+        return token
+
+    def log_of(self, event):
+        return [line for line in self.daemon.log.splitlines() if f"event={event}" in line]
+
+
+@NEEDS_ROOT
+class Given(UnitSocket):
+    def test_token(self):
+        """The bare token, the one that everybody gets."""
+        token = self.load("app.service", "developer")
+        self.assertEqual(token, self.daemon.token("developer").token)
+        self.assertTrue(self.emulator.accepts(token))
+        [line] = self.log_of("unit_served")
+        for word in ("credential=developer", "unit=app.service", "fingerprint="):
+            self.assertIn(word, line)
+
+    def test_subject(self):
+        token = self.load("app.service", "developer@alice")
+        self.assertEqual(token, self.daemon.token("developer", "?subject=alice").token)
+        self.assertNotEqual(token, self.load("app.service", "developer"))
+        self.assertEqual(self.load("app.service", "developer@a@b"),
+                         self.daemon.token("developer", "?subject=a%40b").token)
+
+    def test_units(self):
+        for unit, is_allowed in (("app.service", True), ("worker@3.service", True), ("other.service", False),
+                                 ("xapp.service", False), ("app.service.service", False), ("*", False)):
+            with self.subTest(unit=unit):
+                self.assertEqual(bool(self.load(unit, "bot")), is_allowed)
+
+    def test_many_at_once(self):
+        """More than may be there at once: the others are served behind them."""
+        self.emulator.fault("latency", times=1, ms=500)
+        visits = [visit(self.units, address("app.service", "developer")) for _ in range(CONNECTIONS_MAX + 40)]
+        tokens = {read(s).decode() for s in visits}
+        self.daemon.secrets.update(tokens)
+        self.assertEqual(tokens, {self.daemon.token("developer").token})
+        self.assertEqual(self.emulator.requests(), 1)
+
+    def test_slow_provider(self):
+        """Who waits is not in the way of others."""
+        pat = self.load("app.service", "pat")
+        self.emulator.fault("latency", times=1, ms=1000)
+        with visit(self.units, address("app.service", "developer")) as waiting:
+            self.assertEqual(self.load("app.service", "pat"), pat)
+            token = read(waiting).decode()
+        self.daemon.secrets.add(token)
+        self.assertTrue(self.emulator.accepts(token))
+
+    def test_provider_comes_back(self):
+        self.emulator.fault("drop_before", times=1)
+        self.assertTrue(self.load("app.service", "developer"))
+
+    def test_restricted_socket(self):
+        self.assertTrue(self.load("app.service", "developer", self.some))
+        self.assertFalse(self.load("app.service", "bot", self.some))
+        self.assertIn("on this socket", self.log_of("unit_refused")[-1])
+
+    def test_peer_that_does_not_wait(self):
+        """It costs nobody anything: the token is fetched, and the next one has it."""
+        self.emulator.fault("latency", times=1, ms=300)
+        for _ in range(CONNECTIONS_MAX + 10):
+            visit(self.units, address("app.service", "developer")).close()
+        self.assertTrue(self.load("app.service", "developer"))
+        eventually(lambda: any("Broken pipe" in line for line in self.log_of("unit_refused")), "it is logged")
+
+
+@NEEDS_ROOT
+class Refused(UnitSocket):
+    def assertRefused(self, unit, credential_id, *words):
+        before = len(self.log_of("unit_refused"))
+        self.assertEqual(self.load(unit, credential_id), "")
+        [line] = eventually(lambda: self.log_of("unit_refused")[before:], "it is logged")
+        for word in (f"credential={credential_id.split('@')[0]} ", f"unit={unit} ", "WARNING", *words):
+            self.assertIn(word.lower(), line.lower())
+
+    def test_who_may_not(self):
+        requests = self.emulator.requests()
+        self.assertRefused("app.service", "nobody", "no such credential")
+        self.assertRefused("other.service", "bot", "allow_units")
+        self.assertRefused("app.service", "hers", "allow_units")  # that root asks is not that root may
+        self.assertRefused("app.service", "single@alice", "subjects")
+        self.assertEqual(self.emulator.requests(), requests)
+
+    def test_provider_refuses(self):
+        self.emulator.fault("invalid_client")
+        self.assertRefused("app.service", "developer", "kid not been registred")
+
+    def test_not_authorized(self):
+        self.assertRefused("app.service", "web", "bearerctl login web")
+
+    def test_not_root(self):
+        """Anybody can bind such an address."""
+        self.assertTrue(self.load("app.service", "developer"))
+        for uid in (ALICE, OVERFLOW):
+            self.assertEqual(as_user(uid, lambda: self.load("app.service", "developer")), "")
+        lines = self.log_of("unit_unknown")
+        self.assertEqual([f"uid={uid}" in line for uid, line in zip((ALICE, OVERFLOW), lines)], [True, True])
+        with self.assertRaises(PermissionError):
+            as_user(ALICE, lambda: visit(self.other_mode(), None))
+
+    def other_mode(self):
+        os.chmod(self.some, 0o600)
+        return self.some
+
+    def test_address(self):
+        """Only exactly what a service manager would take."""
+        long_unit = b"u" * 60 + b".service"
+        rows = [None, str(self.directory / "client.sock").encode(), b"\0", b"\0abc", b"\0abc/unit/", b"\0abc/unit//",
+                b"\0abc/unit/app.service", b"\0abc/unit/app.service/", b"\0abc/unit//developer",
+                b"\0/unit/app.service/developer", b"\0xyz/unit/app.service/developer",
+                b"\0ABC/unit/app.service/developer", b"\0" + b"a" * 17 + b"/unit/app.service/developer",
+                b"\0abc/user/app.service/developer", b"abc/unit", b"\0abc/unit/app.service/a/developer",
+                b"\0abc/unit/app.service/developer/", b"\0abc/unit/app.service/developer\0",
+                b"\0abc/unit/app.service\0/developer", b"\0\0abc/unit/app.service/developer",
+                b"\0abc/unit/app service/developer", b"\0abc/unit/app.service/developer@",
+                b"\0abc/unit/app.service/@alice", b"\0abc/unit/app.service/.developer",
+                b"\0abc/unit/app.service/developer ", b"\0abc/unit/app.service/developer@\xff",
+                b"\0abc/unit/app.service/developer@a\nb", b"\0abc/unit/" + long_unit + b"/dev" + b"e" * 30]
+        before = os.getcwd()
+        self.addCleanup(os.chdir, before)
+        os.chdir(self.directory)
+        (self.directory / "abc").mkdir()
+        for i, row in enumerate(rows[:-1]):
+            with self.subTest(row=row):
+                self.assertEqual(read(visit(self.units, row)), b"")
+                eventually(lambda: len(self.log_of("unit_unknown")) == i + 1, "it is logged")
+        self.assertEqual(read(visit(self.units, rows[-1][:108])), b"")  # as long as can be: unknown, not malformed
+        self.assertEqual(len(self.log_of("unit_refused")), 1)
+        self.assertTrue(self.load("app.service", "developer"))
+        self.assertEqual(self.daemon.log.count("\nb"), 0)
+
+    def test_stopped_meanwhile(self):
+        """Who is parked, and who comes then, is let go at once and without a byte."""
+        self.emulator.fault("hang")
+        waiting = [visit(self.units, address("app.service", "developer")) for _ in range(CONNECTIONS_MAX + 5)]
+        eventually(lambda: self.emulator.requests() == 1, "they wait")
+        self.daemon.process.send_signal(signal.SIGTERM)
+        self.assertEqual({read(s) for s in waiting}, {b""})
+        self.assertEqual(self.daemon.process.wait(LIMIT_S), 0)
+        self.daemon.process = None
+        self.assertTrue(all("stopping" in line for line in self.log_of("unit_refused")))
+        self.assertFalse(os.path.exists(self.units), "the socket file is left")
+
+
+class Rootless(UnitSocket):
+    """Also without root: it starts, and HTTP is not spoken there."""
+
+    def test_start(self):
+        self.assertEqual(self.daemon.get("/healthz").status, 200)
+        self.assertEqual(os.stat(self.units).st_mode & 0o777, 0o666)
+        with visit(self.units, None) as s:
+            self.assertEqual(read(s), b"")
+        self.daemon.token("developer")
+
+
+if __name__ == "__main__":
+    main()
