@@ -123,12 +123,25 @@ class Site:
     def path(self, subject, **query):
         return "/v1/token/site?" + urllib.parse.urlencode({"subject": subject, **query})
 
-    def login(self, subject):
+    def consent(self, subject):
+        """Where the browser is sent back to."""
         answer = self.daemon.post("/v1/credentials/site/authorizations", {"subject": subject})
         require(answer.status == 201, f"no authorization: {answer}")
-        back = self.emulator.browse(answer.json["authorization_url"])
-        answer = self.daemon.post("/v1/callback", {"url": back})
+        return self.emulator.browse(answer.json["authorization_url"])
+
+    def come_back(self, url):
+        answer = self.daemon.post("/v1/callback", {"url": url})
         require(answer.status == 200 and answer.json["state"] == "succeeded", f"no grant: {answer}")
+
+    def login(self, subject):
+        self.come_back(self.consent(subject))
+
+    def forget(self):
+        """All subjects, if there is something to forget."""
+        for subject in self.subjects:
+            query = urllib.parse.urlencode({"subject": subject})
+            answer = self.daemon.ask("DELETE", f"/v1/credentials/site/grant?{query}")
+            require(answer.status in (204, 404), f"{subject!r} is not forgotten: {answer}")
 
     def note(self, subject, answer):
         self.fingerprints[subject] = answer.json["fingerprint"]
@@ -269,12 +282,12 @@ class Sweep:
             self.begin()
             with tempfile.NamedTemporaryFile("r", prefix="bearerd-trace-", errors="replace") as trace:
                 tracers = self.attach(thread, "-o", trace.name)
-                shown, refused = self.site.rotate(self.rejected)
+                shown, refused = self.act()
                 require(self.site.daemon.is_alive(), "it died by itself")  # the answer ends what is counted
                 for tracer in tracers:
                     tracer.detach()
                 calls = re.findall(r"^(\w+)\(", trace.read(), re.MULTILINE)
-            require(shown == set(self.site.subjects), f"a rotation without a fault: {refused}")
+            require(shown == set(self.site.subjects), f"without a fault: {refused}")
             counts.append({(thread, call): n for call, n in collections.Counter(calls).items()})
             self.site.restart_anew()
         return {key: min(c[key] for c in counts if key in c) for key in sorted({k for c in counts for k in c})
@@ -286,21 +299,28 @@ class Sweep:
         before = self.begin()
         tracers = self.attach(point.thread, "-o", "/dev/null", "-e",
                               f"inject={point.call}:signal=KILL:when={point.n}", calls=[point.call])
-        shown, refused = site.rotate(self.rejected)
+        shown, refused = self.act()
         require(not refused, f"a caller got {refused}")
         reached = not site.daemon.is_alive()
         for tracer in tracers:
             tracer.detach()
         site.daemon.kill()
         self.disturb()
-        lost = site.judge(before, shown, site.rows())
+        lost = self.judge(before, shown, site.rows())
         if reached:
             self.lost += lost
             self.shown += len(shown)
         return reached
 
+    def act(self):
+        """What is under way when it happens. Who was shown something; the answers that were none."""
+        return self.site.rotate(self.rejected)
+
     def disturb(self):
         """What else happens once the daemon is dead."""
+
+    def judge(self, before, shown, at_fault):
+        return self.site.judge(before, shown, at_fault)
 
     def try_point(self, point):
         try:
@@ -318,8 +338,8 @@ class Sweep:
         self.report()
 
     def report(self):
-        print(f"{self.name}: killed at {self.points} system calls; {self.shown} tokens shown, all good; "
-              f"{self.lost} answers of the provider not yet on the disk, said to be lost", flush=True)
+        print(f"{self.name}: {self.points} system calls, the end at each; {self.shown} callers had their answer, and "
+              f"it holds; {self.lost} answers of the provider were not on the disk yet, said to be lost", flush=True)
 
 
 def reenter(options):
