@@ -206,7 +206,7 @@ static const struct option options[] = {
           .help = "The credentials that exist on this socket. Default: all." },
         { SECTION_SOCKET, "protocol", value_choice, SOCKET(protocol), "http",
           CHOICE(socket_protocol_names),
-          .help = "What is spoken there. This version serves only http." },
+          .help = "What is spoken there; systemd-credential: for LoadCredential= in units." },
         { SECTION_SOCKET, "mode", value_mode, SOCKET(mode),
           .help = "Mode of the socket. Default: socket_mode of [daemon]." },
         { SECTION_SOCKET, "user", value_user, SOCKET(owner),

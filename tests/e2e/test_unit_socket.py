@@ -6,11 +6,11 @@ import pathlib
 import shutil
 import signal
 import socket
-import struct
 import subprocess
+import tempfile
 import unittest
 
-from harness import BEARERD, LIMIT_S, NEEDS_ROOT, WRAPPER, EndToEnd, as_user, eventually, main
+from harness import BEARERD, ENVIRONMENT, LIMIT_S, NEEDS_ROOT, EndToEnd, as_user, eventually, main, new_token
 
 ALICE, OVERFLOW = 23451, 65534
 CONNECTIONS_MAX = 128
@@ -215,6 +215,55 @@ class Rootless(UnitSocket):
         with visit(self.units, None) as s:
             self.assertEqual(read(s), b"")
         self.daemon.token("developer")
+
+
+@NEEDS_ROOT
+@unittest.skipUnless(WITH_SYSTEMD.exists(), f"NOT TESTED: needs {WITH_SYSTEMD.name}, to boot systemd")
+class Booted(unittest.TestCase):
+    """The service manager itself asks, and the unit has what it was given."""
+
+    def write(self, name, text):
+        (self.directory / name).write_text(text)
+        (self.directory / name).chmod(0o600)
+
+    def unit(self, name, keys):
+        self.write(f"{name}.service", f"[Service]\nType=oneshot\nDynamicUser=yes\nExecStart=/bin/cat %d/bot\n"
+                                      f"StandardOutput=file:{self.directory}/{name}.out\n"
+                                      f"LoadCredential=bot:/run/bearerd/units.sock\n{keys}")
+
+    def test_units(self):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="bearerd-e2e-"))
+        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+        token, longest = new_token(), "x" * (83 - len("bot") - len(".service"))
+        self.write("token", token + "\n")
+        self.write("bearerd.conf",
+                   f"[daemon]\nsocket = /run/bearerd/bearerd.sock\nsocket_group = 0\nstate_dir = /run/bearerd/state\n"
+                   f"[credential bot]\nprovider = coze.cn\ntype = pat\ntoken_file = {self.directory}/token\n"
+                   f"allow_units = app.service {longest}.service\n"
+                   f"[socket units]\npath = /run/bearerd/units.sock\nprotocol = systemd-credential\nmode = 0600\n")
+        self.write("bearerd.service", f"[Service]\nType=notify\nRuntimeDirectory=bearerd\n"
+                                      f"ExecStart={BEARERD} --config {self.directory}/bearerd.conf\n")
+        for name in ("app", "other", longest):
+            self.unit(name, "")
+        self.unit("careful", "ExecStartPre=/usr/bin/test -s %d/bot\n")
+        script = ("cp *.service /run/systemd/system/ && systemctl daemon-reload && systemctl start bearerd || exit\n"
+                  f"for unit in app {longest} other careful; do systemctl start $unit; echo $? >$unit.code; done\n"
+                  "journalctl -u bearerd -o cat >journal\n")
+        done = subprocess.run([str(WITH_SYSTEMD), "--bind", str(self.directory), "--bind-ro",
+                               str(pathlib.Path(BEARERD).parent), "--timeout", "60", "--", "/bin/sh", "-c", script],
+                              cwd=self.directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                              timeout=90, env=ENVIRONMENT)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        result = {name: ((self.directory / f"{name}.code").read_text().strip() == "0",
+                         (self.directory / f"{name}.out").read_text() if (self.directory / f"{name}.out").exists()
+                         else "") for name in ("app", longest, "other", "careful")}
+        # a refused unit has an empty credential, and whether it starts with that is its own to say
+        self.assertEqual(result, {"app": (True, token), longest: (True, token), "other": (True, ""),
+                                  "careful": (False, "")})
+        journal = (self.directory / "journal").read_text()
+        self.assertEqual(journal.count("event=unit_served"), 2, journal)
+        self.assertRegex(journal, r"unit=other\.service event=unit_refused")
+        self.assertNotIn(token[:20], journal)
 
 
 if __name__ == "__main__":
