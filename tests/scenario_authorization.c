@@ -1082,6 +1082,7 @@ END_TEST
 
 static void add(TCase *tc) {
         world_prepare();
+        tcase_set_timeout(tc, 60); /* of a busy machine */
         tcase_add_loop_test(tc, from_the_click_to_the_token, 0, 2);
         tcase_add_test(tc, the_verifier_fits_its_challenge);
         tcase_add_test(tc, states_and_verifiers_are_new_each_time);

@@ -709,6 +709,7 @@ END_TEST
 
 static void add(TCase *tc) {
         world_prepare();
+        tcase_set_timeout(tc, 60); /* of a busy machine */
         tcase_add_test(tc, single_flight);
         tcase_add_test(tc, subjects_are_apart);
         tcase_add_test(tc, waits_have_their_own_deadlines);

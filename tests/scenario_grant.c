@@ -288,6 +288,31 @@ START_TEST(a_store_that_takes_no_intent_means_no_refresh)
 }
 END_TEST
 
+/* Everybody has long gone, the old token with them; what is under way is not forgotten. */
+START_TEST(nobody_waits_for_a_slow_disk)
+{
+        struct caller first, c;
+        struct stage s;
+
+        stage_start(&s);
+        if (_i)
+                ck_assert_int_eq(stage_get(&s, &first, "alice"), ANSWER_TOKEN);
+        caller_ask(&s.w, &c, SITE, "alice", -1, 1, _i ? first.fingerprint : NULL);
+        world_pass(&s.w, 20 * US_PER_MIN);
+        ck_assert_int_eq(c.kind, ANSWER_TIMEOUT);
+        ck_assert(!stage_has_token(&s, "alice"));
+        stage_store(&s);
+        world_pass(&s.w, 20 * US_PER_MIN);
+        stage_answer(&s, GIVES);
+        world_pass(&s.w, 20 * US_PER_MIN);
+        stage_store(&s);
+        assert_row(&s, "alice", 2 + (unsigned) _i, false);
+        ck_assert(stage_has_token(&s, "alice"));
+        ck_assert_uint_eq(stage_sent(&s), 1 + (unsigned) _i);
+        stage_done(&s);
+}
+END_TEST
+
 /* --- crashes --- */
 
 /* A rotation, step by step; each leaves the stage as it is just before the next. */
@@ -1297,6 +1322,36 @@ START_TEST(an_outage_does_not_hold_up_a_stop)
 }
 END_TEST
 
+/* Neither what is kept fresh nor what is to be tried again. */
+START_TEST(nothing_is_begun_after_a_stop)
+{
+        struct stage s = { 0 };
+
+        world_init(&s.w);
+        s.w.credential[KEPT].keep_fresh = KEEP_FRESH_NEVER;
+        s.w.credential[SITE].keep_fresh = KEEP_FRESH_ALWAYS;
+        stage_add_row(&s, "", (wall_t){ NOW }, false);
+        ck_assert_int_eq(broker_start(s.w.broker, NULL), 0);
+        stage_store(&s);
+        stage_answer(&s, _i == 0 ? GIVES : IS_BUSY);
+        stage_store(&s);
+        if (_i == 2) { /* under way at the stop */
+                world_pass(&s.w, US_PER_S);
+                stage_store(&s);
+                ck_assert_uint_eq(stage_waiting(&s), 1);
+        }
+        broker_stop(s.w.broker, on_quiet, NULL);
+        ck_assert_uint_eq(quiet, _i < 2);
+        if (_i == 2)
+                stage_answer(&s, IS_BUSY);
+        ck_assert_uint_eq(quiet, 1);
+        world_pass(&s.w, 60 * US_PER_D);
+        ck_assert_uint_eq(fake_store_waiting(s.w.store), 0);
+        ck_assert_uint_eq(stage_waiting(&s), 0);
+        stage_done(&s);
+}
+END_TEST
+
 /* Nothing leaks and nothing is used again, whatever is under way: for the sanitizers. */
 START_TEST(freed_at_every_phase)
 {
@@ -1424,6 +1479,7 @@ static void add(TCase *tc) {
                             N_ELEMENTS(refusals));
         tcase_add_test(tc, a_send_that_fails_at_once_is_no_doubt);
         tcase_add_test(tc, a_store_that_takes_no_intent_means_no_refresh);
+        tcase_add_loop_test(tc, nobody_waits_for_a_slow_disk, 0, 2);
         tcase_add_loop_test(tc, a_crash_at_every_point_of_a_rotation, 0, PHASE_MAX * PHASE_MAX);
         tcase_add_test(tc, what_was_shown_is_good_after_a_crash);
         tcase_add_test(tc, a_start_touches_nothing_that_is_clear);
@@ -1457,6 +1513,7 @@ static void add(TCase *tc) {
         tcase_add_test(tc, a_stop_waits_for_a_new_grant);
         tcase_add_loop_test(tc, a_stop_does_not_wait_for_the_forgotten, PHASE_MARKING, PHASE_MAX);
         tcase_add_test(tc, an_outage_does_not_hold_up_a_stop);
+        tcase_add_loop_test(tc, nothing_is_begun_after_a_stop, 0, 3);
         tcase_add_loop_test(tc, freed_at_every_phase, 0, 3 * PHASE_MAX);
         tcase_add_loop_test(tc, answers_may_ask_again, 0, 6);
         tcase_add_test(tc, an_idle_grant_is_small);
