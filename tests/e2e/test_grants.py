@@ -437,7 +437,8 @@ class Trouble(Grants):
             with self.subTest(fault):
                 self.daemon.restart()
                 self.emulator.fault(fault, **parameters)
-                answer = self.ask("site", "alice", wait=1)
+                # long enough for the retries a caller is kept through, however busy the machine is
+                answer = self.ask("site", "alice", wait=1 if fault == "hang" else 20)
                 self.assertIn(answer.status, statuses, answer)
                 self.emulator.heal()
                 self.daemon.restart()
