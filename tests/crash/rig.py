@@ -33,7 +33,7 @@ import tempfile
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
-from harness import Daemon, Emulator, end, eventually  # noqa: E402
+from harness import SANITIZER_REPORTS, Daemon, Emulator, end, eventually  # noqa: E402
 
 os.environ["PATH"] += ":/usr/sbin:/sbin"  # of mkfs and losetup
 
@@ -110,8 +110,10 @@ class Site:
     def __exit__(self, kind, *_):
         if self.daemon.process:
             self.daemon.kill()
-        if kind:
+        report = SANITIZER_REPORTS.search(self.daemon.log)
+        if kind or report:
             print(f"--- bearerd's log, its end\n{self.daemon.log[-8000:]}---", file=sys.stderr)
+        require(not report, "a sanitizer has something to report")
 
     def restart_anew(self):
         """What the daemon knew is forgotten: a rejected token counts as the first one, too."""
