@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <openssl/crypto.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
@@ -174,8 +175,9 @@ static void *peer_run(void *userdata) {
         atomic_fetch_sub(&s->open, 1);
         (void) shutdown(p->fd, SHUT_WR);
         close(p->fd);
-        sem_post(&s->closed);
         free(p);
+        OPENSSL_thread_stop(); /* the process may end before this thread does */
+        sem_post(&s->closed);
         return NULL;
 }
 
