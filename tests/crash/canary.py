@@ -48,8 +48,8 @@ class Provider(http.server.ThreadingHTTPServer):
     def answer(self, path, body):
         if path.endswith("/device/code"):
             code = self.make("dev_")
-            return 200, {"device_code": code, "user_code": self.make("")[:9], "verification_uri": "https://app.example/",
-                         "expires_in": 300, "interval": 1}
+            return 200, {"device_code": code, "user_code": self.make("")[:9], "expires_in": 300,
+                         "verification_uri": "https://app.example/", "interval": 1}
         if self.trouble:
             status, text = self.trouble
             presented = next(body[member] for member in SINGLE_USE if member in body)

@@ -292,8 +292,11 @@ class Sweep:
             require(shown == set(self.site.subjects), f"without a fault: {refused}")
             counts.append({(thread, call): n for call, n in collections.Counter(calls).items()})
             self.site.restart_anew()
-        return {key: min(c[key] for c in counts if key in c) for key in sorted({k for c in counts for k in c})
-                if key[1] not in WAITING and (not self.calls or key[1] in self.calls)}
+        least = {key: min(c[key] for c in counts if key in c) for key in sorted({k for c in counts for k in c})}
+        commits = least.get(("store-writer", "fdatasync"), 0)
+        require(not self.gather or commits < 2 * len(self.site.subjects), f"{commits} commits: none was shared")
+        return {(thread, call): n for (thread, call), n in least.items()
+                if call not in WAITING and (not self.calls or call in self.calls)}
 
     def strike(self, point):
         """Kills the daemon at that point. False: it was not reached."""

@@ -150,7 +150,8 @@ class Browser(Grants):
 
     def test_bad_callbacks(self):
         for body in ({}, {"url": ""}, {"url": REDIRECT}, {"url": f"{REDIRECT}?state=x"}, {"code": "x"}, {"state": "x"},
-                     {"url": f"{REDIRECT}?code=x&state=y", "code": "x", "state": "y"}, {"url": 1}, {"code": 1, "state": 2},
+                     {"url": f"{REDIRECT}?code=x&state=y", "code": "x", "state": "y"}, {"url": 1},
+                     {"code": 1, "state": 2},
                      {"code": "x", "state": "y", "more": 1}, {"url": f"{REDIRECT}?code=x&code=y&state=z"}):
             self.assertStatus(self.daemon.post("/v1/callback", body), 400, "invalid_request")
 
@@ -188,7 +189,8 @@ class Browser(Grants):
         self.assertIn("later authorization", told["reason"])
         self.assertStatus(self.come_back(back), 404)
         for begun in (later, other):
-            self.assertEqual(self.come_back(self.emulator.browse(begun["authorization_url"])).json["state"], "succeeded")
+            back = self.emulator.browse(begun["authorization_url"])
+            self.assertEqual(self.come_back(back).json["state"], "succeeded")
         self.token("site", "alice")
         self.token("site", "bob")
 
@@ -339,7 +341,8 @@ class Renewal(Grants):
         first = self.token("site", "alice")
         second = self.token("site", "alice", rejected=first["fingerprint"])
         self.assertNotEqual(first["fingerprint"], second["fingerprint"])
-        self.assertEqual(self.token("site", "alice", rejected=first["fingerprint"])["fingerprint"], second["fingerprint"])
+        third = self.token("site", "alice", rejected=first["fingerprint"])
+        self.assertEqual(third["fingerprint"], second["fingerprint"])
         self.assertEqual(self.refreshes(), 1)
 
     def test_one_refresh_for_all(self):
