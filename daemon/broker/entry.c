@@ -127,15 +127,21 @@ struct entry *entry_free(struct entry *e) {
 
 /* --- callers --- */
 
-static void entry_answer(struct ask *ask, const struct answer *a) {
-        if (ask->entry) {
-                struct timers *timers = ask->entry->pool->timers;
+/* Takes it out of its queue, if it is parked. */
+static void entry_unpark(struct ask *ask) {
+        struct timers *timers;
 
-                list_remove(&ask->link);
-                timer_disarm(timers, &ask->timer);
-                timers_release(timers);
-                ask->entry = NULL;
-        }
+        if (!ask->entry)
+                return;
+        timers = ask->entry->pool->timers;
+        list_remove(&ask->link);
+        timer_disarm(timers, &ask->timer);
+        timers_release(timers);
+        ask->entry = NULL;
+}
+
+static void entry_answer(struct ask *ask, const struct answer *a) {
+        entry_unpark(ask);
         ask->answer(ask, a);
 }
 
@@ -201,12 +207,7 @@ static void entry_answer_failure(struct entry *e, struct ask *ask) {
         struct answer a = { .kind = ANSWER_UNAVAILABLE };
 
         if (refusal_is_final(e->refusal.kind) && e->pool->credential->fallback) {
-                if (ask->entry) {
-                        list_remove(&ask->link);
-                        timer_disarm(e->pool->timers, &ask->timer);
-                        timers_release(e->pool->timers);
-                        ask->entry = NULL;
-                }
+                entry_unpark(ask);
                 if (e->pool->fall_back(e->pool, ask) == 0)
                         return;
         }
