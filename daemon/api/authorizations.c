@@ -156,16 +156,11 @@ struct reply authorizations_post(struct call *call) {
 
 /* --- /v1/authorizations/{id} --- */
 
+/* Who may not use the credential is told the same, so that nobody finds out what others do. */
 static struct reply authorizations_absent(void) {
         return reply_error(
                 MHD_HTTP_NOT_FOUND, PROTOCOL_NOT_FOUND,
                 "no such authorization: it may be long over, or bearerd was restarted; start again");
-}
-
-static struct reply authorizations_denied(const struct call *call, const struct authorization *a) {
-        return reply_error(MHD_HTTP_FORBIDDEN, PROTOCOL_ACCESS_DENIED,
-                           "user %u may not use credential \"%s\", which this authorization is for",
-                           (unsigned) call->caller->peer.uid, a->credential->name);
 }
 
 /* NULL: there is none that the caller may see; the call has been answered. */
@@ -174,7 +169,7 @@ static struct authorization *authorizations_of(struct call *call, struct broker 
 
         if (a && caller_may_use(call->caller, a->credential))
                 return a;
-        call_return(call, a ? authorizations_denied(call, a) : authorizations_absent());
+        call_return(call, authorizations_absent());
         return NULL;
 }
 
@@ -259,17 +254,13 @@ static void authorizations_callback_work(struct call *call, struct broker *broke
                                                             back->state);
         int r;
 
-        if (!a) {
+        if (!a || !caller_may_use(call->caller, a->credential)) {
                 call_return(
                         call,
                         reply_error(
                                 MHD_HTTP_NOT_FOUND, PROTOCOL_NOT_FOUND,
                                 "no authorization waits for this state: it was used already, ran out or was "
                                 "cancelled; start again"));
-                return;
-        }
-        if (!caller_may_use(call->caller, a->credential)) {
-                call_return(call, authorizations_denied(call, a));
                 return;
         }
         r = authorization_deliver(a, back->code[0] ? back->code : NULL, back->error,

@@ -32,6 +32,22 @@ static int caller_read_groups(int fd, struct peer *peer) {
         }
 }
 
+static void caller_need(struct caller_needs *needs, const struct conf_rule *rule) {
+        needs->groups = needs->groups || rule->n_gids > 0;
+        needs->units = needs->units || rule->units.n > 0;
+}
+
+struct caller_needs caller_needs_of(const struct conf *conf) {
+        struct caller_needs needs = {
+                .view = conf->scope == CONF_USER ? geteuid() : UNIT_VIEW_SYSTEM,
+        };
+
+        caller_need(&needs, &conf->admin);
+        for (size_t i = 0; i < conf->n_credentials; i++)
+                caller_need(&needs, &conf->credentials[i]->allow);
+        return needs;
+}
+
 int caller_new(int fd, const struct conf_socket *socket, struct caller_needs needs,
                struct caller **ret) {
         AUTO(caller_freep) struct caller *c = NULL;
@@ -55,8 +71,11 @@ int caller_new(int fd, const struct conf_socket *socket, struct caller_needs nee
                 if (r < 0)
                         return PASS(r);
         }
-        if (needs.units && unit_of_peer(fd, &c->peer.unit) == -ENOMEM)
-                return RAISE(-ENOMEM); /* what is unknown matches no rule */
+        if (needs.units) {
+                r = unit_of_peer(fd, needs.view, &c->peer);
+                if (r < 0)
+                        return PASS(r);
+        }
         *ret = TAKE(c);
         return 0;
 }
@@ -64,8 +83,7 @@ int caller_new(int fd, const struct conf_socket *socket, struct caller_needs nee
 struct caller *caller_free(struct caller *c) {
         if (!c)
                 return NULL;
-        free(c->peer.groups);
-        free(c->peer.unit);
+        peer_done(&c->peer);
         free(c);
         return NULL;
 }

@@ -2,12 +2,14 @@
 /*
  * Caller: one connection and who is at its other end
  *
- * Asked of the kernel once, when the connection is accepted, and kept with it.
+ * Asked of the kernel once, when the connection is accepted, and kept with it. What no rule asks for is not looked up:
+ * /proc costs more than an answer does (performance.md section 8).
  *
  * Threading: serving thread.
  * Sources:   unix(7), SO_PEERCRED; design.md section 7.
  */
 
+#include "api/unit.h"
 #include "base/auto.h"
 #include "conf/conf.h"
 #include "policy/peer.h"
@@ -22,7 +24,10 @@ struct caller {
 struct caller_needs {
         bool groups; /* some rule names a group */
         bool units;  /* some rule names a unit */
+        uid_t view;  /* see unit.h */
 };
+
+struct caller_needs caller_needs_of(const struct conf *conf);
 
 /* Asks the kernel about the peer of `fd`. 0, -ENOMEM, or what getsockopt(2) said. */
 int caller_new(int fd, const struct conf_socket *socket, struct caller_needs needs,

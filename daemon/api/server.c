@@ -331,18 +331,15 @@ static unsigned server_connection_limit(void) {
                                                      : SERVER_SPARE_FDS;
 }
 
-static void server_need(struct caller_needs *needs, const struct conf_rule *rule) {
-        needs->groups = needs->groups || rule->n_gids > 0;
-        needs->units = needs->units || rule->units.n > 0;
-}
+/* Said once: rules that can match nobody would look like rules that work. */
+static void server_tell_units(const struct server *s) {
+        enum peer_unit trouble = s->needs.units ? unit_trouble() : PEER_UNIT_KNOWN;
 
-static struct caller_needs server_caller_needs(const struct conf *conf) {
-        struct caller_needs needs = { 0 };
-
-        server_need(&needs, &conf->admin);
-        for (size_t i = 0; i < conf->n_credentials; i++)
-                server_need(&needs, &conf->credentials[i]->allow);
-        return needs;
+        if (trouble != PEER_UNIT_KNOWN)
+                log_warning(
+                        "event=units_unknown reason=\"%s\" advice=\"allow_units and admin_units match nobody who "
+                        "calls by HTTP; use users and groups, or LoadCredential=\"",
+                        peer_unit_reasons[trouble]);
 }
 
 static int server_listen(struct listener *l, int fd, unsigned limit) {
@@ -389,7 +386,8 @@ int server_start(const struct server_parts *parts, struct server **ret) {
         if (!s)
                 return RAISE(-ENOMEM);
         s->parts = *parts;
-        s->needs = server_caller_needs(parts->conf);
+        s->needs = caller_needs_of(parts->conf);
+        server_tell_units(s);
         s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         r = s->epoll_fd < 0 ? -errno : inbox_new(&s->inbox);
         if (r == 0)

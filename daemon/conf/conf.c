@@ -109,6 +109,7 @@ int conf_load(const char *path, enum conf_scope scope, struct conf_report *repor
 
         if (!conf)
                 return RAISE(-ENOMEM);
+        conf->scope = scope;
         r = path ? 0 : conf_default_path(scope, &standard);
         if (r == -ENXIO)
                 report_file(&lines, "bearerd.conf", 0,

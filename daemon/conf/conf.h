@@ -156,7 +156,13 @@ struct conf_socket {
         size_t n_credentials;
 };
 
+enum conf_scope {
+        CONF_SYSTEM, /* /etc/bearerd, /run/bearerd, /var/lib/bearerd */
+        CONF_USER,   /* the XDG directories */
+};
+
 struct conf {
+        enum conf_scope scope;
         char *state_dir;
         char *key_file; /* expanded; state_dir/bearerd.key unless set */
         enum log_level log_level;
@@ -182,11 +188,6 @@ struct conf_report {
 };
 
 void conf_report_done(struct conf_report *report);
-
-enum conf_scope {
-        CONF_SYSTEM, /* /etc/bearerd, /run/bearerd, /var/lib/bearerd */
-        CONF_USER,   /* the XDG directories */
-};
 
 /* The default file of a scope: /etc/bearerd/bearerd.conf or
  * $XDG_CONFIG_HOME/bearerd/bearerd.conf. The caller frees *ret. 0, -ENOMEM, -ENXIO: neither
