@@ -105,5 +105,5 @@ const struct conf_credential *caller_find_credential(const struct caller *c,
 }
 
 bool caller_may_use(const struct caller *c, const struct conf_credential *credential) {
-        return caller_is_shown(c, credential) && policy_may_use(credential, &c->peer);
+        return caller_is_shown(c, credential) && policy_allows(policy_use(credential, &c->peer));
 }

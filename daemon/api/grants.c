@@ -49,10 +49,6 @@ struct reply grants_delete(struct call *call) {
         const char *problem = NULL;
         struct reply reply;
 
-        if (!credential_type_is_interactive(c->type) && !call->caller->is_admin)
-                return reply_error(MHD_HTTP_FORBIDDEN, PROTOCOL_ACCESS_DENIED,
-                                   "only administrators may forget the token of a %s",
-                                   credential_type_names[c->type]);
         if (c->type == CREDENTIAL_JWT)
                 return reply_error(
                         MHD_HTTP_BAD_REQUEST, PROTOCOL_INVALID_REQUEST,

@@ -16,6 +16,7 @@ enum right {
         RIGHT_NONE, /* whoever can connect */
         RIGHT_USE,  /* of the credential in the path, if there is one */
         RIGHT_ADMIN,
+        RIGHT_FORGET, /* `use` where people authorize, else `admin` */
 };
 
 static const struct route {
@@ -30,7 +31,7 @@ static const struct route {
         { "GET", "/v1/credentials", RIGHT_NONE, false, credentials_list },
         { "GET", "/v1/credentials/*", RIGHT_USE, false, credentials_get },
         { "PUT", "/v1/credentials/*/secret", RIGHT_ADMIN, true, credentials_put_secret },
-        { "DELETE", "/v1/credentials/*/grant", RIGHT_USE, false, grants_delete },
+        { "DELETE", "/v1/credentials/*/grant", RIGHT_FORGET, false, grants_delete },
         { "GET", "/v1/credentials/*/subjects", RIGHT_ADMIN, false, grants_subjects },
         { "POST", "/v1/credentials/*/authorizations", RIGHT_USE, true, authorizations_post },
         { "GET", "/v1/authorizations", RIGHT_NONE, false, authorizations_list },
@@ -113,6 +114,7 @@ static int route_check_body(const struct route *route, struct call *call,
 static int route_check_right(const struct route *route, struct call *call, const char *name,
                              struct reply *ret_problem) {
         const struct conf *conf = server_parts(call->server)->conf;
+        enum right right;
 
         if (strchr(route->path, '#')) {
                 if (strlen(name) >= sizeof(call->id))
@@ -128,7 +130,11 @@ static int route_check_right(const struct route *route, struct call *call, const
                         return -ENOENT;
                 }
         }
-        if (route->right == RIGHT_ADMIN && !call->caller->is_admin) {
+        right = route->right;
+        if (right == RIGHT_FORGET)
+                right = credential_type_is_interactive(call->credential->type) ? RIGHT_USE
+                                                                               : RIGHT_ADMIN;
+        if (right == RIGHT_ADMIN && !call->caller->is_admin) {
                 *ret_problem = reply_error(
                         MHD_HTTP_FORBIDDEN, PROTOCOL_ACCESS_DENIED,
                         "user %u is not an administrator of bearerd: see admin_users and admin_groups "
@@ -136,7 +142,7 @@ static int route_check_right(const struct route *route, struct call *call, const
                         (unsigned) call->caller->peer.uid);
                 return -EACCES;
         }
-        if (route->right == RIGHT_USE && !caller_may_use(call->caller, call->credential)) {
+        if (right == RIGHT_USE && !caller_may_use(call->caller, call->credential)) {
                 *ret_problem = reply_error(
                         MHD_HTTP_FORBIDDEN, PROTOCOL_ACCESS_DENIED,
                         "user %u may not use credential \"%s\": see allow_users, allow_groups and "

@@ -200,7 +200,7 @@ static struct caller *server_meet(struct listener *l, struct MHD_Connection *con
                             strerror(-r));
                 return NULL;
         }
-        caller->is_admin = policy_is_admin(s->parts.conf, geteuid(), &caller->peer);
+        caller->is_admin = policy_allows(policy_admin(s->parts.conf, geteuid(), &caller->peer));
         return caller;
 }
 
