@@ -18,8 +18,7 @@ TREE, BEARERD, BEARERCTL = (pathlib.Path(a) for a in sys.argv[1:4])
 ENGLISH, CHINESE = "README.md", "README.zh-CN.md"
 READMES = (ENGLISH, CHINESE)
 PAGES = {"bearerd(8)": "daemon/bearerd.8.scd", "bearerd.conf(5)": "daemon/conf/bearerd.conf.5.scd",
-         "bearerctl(1)": "client/bearerctl.1.scd"}
-CHAPTER = {"8": "System", "5": "File", "1": "General"}
+         "bearerctl(1)": "client/bearerctl.1.scd", "bearerd-systemd(7)": "systemd/bearerd-systemd.7.scd"}
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SPAN = re.compile(r"`([^`\n]+)`")
@@ -229,7 +228,7 @@ class Names(unittest.TestCase):
 
     def test_manual_pages(self):
         for text in self.each():
-            self.assertEqual(set(re.findall(r"`([\w.]+\(\d\))`", text)), set(PAGES))
+            self.assertEqual(set(re.findall(r"`([\w.-]+\(\d\))`", text)), set(PAGES))
 
     def test_paths(self):
         """Paths on a machine that the two readmes promise are those of the manual pages."""
@@ -280,7 +279,7 @@ class ManualPages(unittest.TestCase):
     def test_see_also(self):
         """Each page names the others."""
         for page, file in PAGES.items():
-            named = set(re.findall(r"\*([\w.]+)\*(\(\d\))", read(file)))
+            named = set(re.findall(r"\*([\w.-]+)\*(\(\d\))", read(file)))
             self.assertLessEqual({*PAGES} - {page}, {name + section for name, section in named}, page)
 
     def test_bearerd_options(self):

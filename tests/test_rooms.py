@@ -41,6 +41,7 @@ LIBRARY_ROOMS = {
     "microhttpd.h": {"api"},
     "sqlite3.h": {"store"},
     "ini.h": {"conf"},
+    "systemd/sd-journal.h": {"base"},
     "openssl/": {"base", "http", "provider", "store", "broker"},
 }
 
@@ -119,6 +120,7 @@ EDGES = [
     ("client", "<", "openssl/evp.h", True),
     ("client", "<", "json-c/json.h", False),
     ("broker", "<", "curl/curl.h", True),
+    ("main", "<", "systemd/sd-journal.h", True),
     ("broker", '"', "cache.h", True),
     ("attic", '"', "base/text.h", True),
 ]

@@ -6,8 +6,9 @@
  * rooms below it return errors and stay silent. No secret is ever an argument; text from outside
  * goes through log_quote().
  *
- * Under systemd (JOURNAL_STREAM) lines carry the "<N>" priority of sd-daemon(3); elsewhere a time
- * stamp and the level's name. Threading: any thread; each line is one write(2).
+ * Where standard error goes to systemd's journal, the line goes there by its own protocol, with its
+ * pairs as fields (base/journal.h); elsewhere to standard error, behind a time stamp and the level's
+ * name. Threading: any thread; each line is one datagram or one write(2).
  */
 
 #include <stdbool.h>

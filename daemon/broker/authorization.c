@@ -189,8 +189,8 @@ static void authorization_end(struct authorization *a, enum authorization_state 
         a->call = upstream_cancel(a->call);
         authorization_drop_secrets(a);
         timer_arm(p->timers, &a->timer, mono_add(clock_mono(p->clock), AUTHORIZATION_MEMORY_US));
-        log_info("credential=%s authorization=%.8s event=%s reason=%s", a->credential->name, a->id,
-                 authorization_state_names[state],
+        log_info("credential=%s authorization=%.8s event=authorization_%s reason=%s",
+                 a->credential->name, a->id, authorization_state_names[state],
                  log_quote(a->reason.text, quoted, sizeof(quoted)));
         authorization_tell_started(a);
         while (!list_is_empty(&a->watches)) {
