@@ -13,12 +13,14 @@
 #define PROTOCOL_PATH_CREDENTIALS    "/v1/credentials"
 #define PROTOCOL_PATH_AUTHORIZATIONS "/v1/authorizations"
 #define PROTOCOL_PATH_CALLBACK       "/v1/callback"
+#define PROTOCOL_PATH_EVENTS         "/v1/events"
 #define PROTOCOL_PATH_HEALTHZ        "/healthz"
 #define PROTOCOL_PATH_READYZ         "/readyz"
 
 #define PROTOCOL_HEADER_EXPIRES_AT                                                                 \
         "Bearer-Expires-At" /* UNIX time; absent when the token never expires */
-#define PROTOCOL_HEADER_FINGERPRINT "Bearer-Fingerprint" /* 16 hex digits */
+#define PROTOCOL_HEADER_FINGERPRINT   "Bearer-Fingerprint" /* 16 hex digits */
+#define PROTOCOL_HEADER_LAST_EVENT_ID "Last-Event-ID"
 
 #define PROTOCOL_MIN_TTL_DEFAULT_S 60
 #define PROTOCOL_WAIT_DEFAULT_S    30

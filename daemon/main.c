@@ -9,6 +9,7 @@
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
+#include "api/feed.h"
 #include "api/listen.h"
 #include "api/loopback.h"
 #include "api/server.h"
@@ -41,6 +42,7 @@ struct daemon {
         struct transport *transport;
         struct store *store;
         struct cache *cache;
+        struct feed *feed;
         struct broker *broker;
         struct loopback *loopback;
         struct unit_sockets *unit_sockets;
@@ -355,6 +357,8 @@ static int open_parts(struct daemon *d, struct why *why) {
                                        &d->transport);
         if (r == 0)
                 r = cache_new(&random_system, &d->cache);
+        if (r == 0)
+                r = feed_new(&random_system, &clock_system, &d->feed);
         if (r < 0)
                 return why_set(why, PASS(r), "cannot start: %s (%s)", strerror(-r), err_origin());
         r = store_sqlite_open(d->conf->state_dir, d->conf->key_file, d->event, why, &d->store);
@@ -369,6 +373,14 @@ static void on_pending(void *user, const struct conf_credential *c, size_t n) {
         loopback_pending(d->loopback, c, n);
 }
 
+static void on_change(void *user, const struct change *change) {
+        struct daemon *d = user;
+
+        feed_put(d->feed, change);
+        if (d->server)
+                server_news(d->server);
+}
+
 static int start_broker(struct daemon *d, struct why *why) {
         const struct broker_parts broker = {
                 .conf = d->conf,
@@ -380,6 +392,7 @@ static int start_broker(struct daemon *d, struct why *why) {
                 .cache = d->cache,
                 .pending = on_pending,
                 .pending_user = d,
+                .listener = { on_change, d },
         };
         struct loopback_parts loopback = { .conf = d->conf, .event = d->event };
         int r;
@@ -398,6 +411,7 @@ static int start(struct daemon *d, struct why *why) {
         struct server_parts server = {
                 .conf = d->conf,
                 .cache = d->cache,
+                .feed = d->feed,
                 .clock = &clock_system,
                 .loop = d->inbox,
                 .fds = d->fds,
@@ -419,7 +433,7 @@ static int start(struct daemon *d, struct why *why) {
 }
 
 static void close_parts(struct daemon *d) {
-        server_free(d->server);
+        d->server = server_free(d->server);
         if (d->store)
                 store_sqlite_close(
                         d->store); /* what was to be written is, and the broker hears of it */
@@ -428,6 +442,7 @@ static void close_parts(struct daemon *d) {
         unit_sockets_free(d->unit_sockets);
         loopback_free(d->loopback);
         broker_free(d->broker);
+        feed_free(d->feed);
         cache_free(d->cache);
         if (d->transport)
                 transport_curl_free(d->transport);

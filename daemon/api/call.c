@@ -5,6 +5,7 @@
 
 #include "api/redirect.h"
 #include "api/server.h"
+#include "api/stream.h"
 #include "base/err.h"
 #include "client/protocol.h"
 
@@ -28,6 +29,7 @@ struct call *call_free(struct call *call) {
                 return NULL;
         if (call->reply.response)
                 MHD_destroy_response(call->reply.response);
+        stream_free(call->stream);
         secret_unref(call->body);
         secret_unref(call->token);
         variant_done(&call->variant);
@@ -74,7 +76,7 @@ void call_cross(struct call *call, void (*work)(struct call *call, struct broker
         call->progress = CALL_CROSSED;
         call->work = work;
         call->message.run = call_run_on_loop;
-        server_suspended(call->server, call);
+        server_suspend(call->server, call->connection);
         inbox_post(server_parts(call->server)->loop, &call->message);
 }
 
@@ -82,7 +84,7 @@ static void call_run_on_server(struct message *m) {
         struct call *call = list_entry(m, struct call, message);
 
         call->progress = CALL_ANSWERED;
-        server_resume(call->server, call);
+        server_resume(call->server, call->caller, call->connection);
 }
 
 void call_return(struct call *call, struct reply reply) {

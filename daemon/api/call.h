@@ -20,6 +20,7 @@
 
 struct redirect;
 struct server;
+struct stream;
 
 enum call_progress {
         CALL_READING,  /* its request */
@@ -52,6 +53,7 @@ struct call {
         bool from_first;                /* ... which does not come after `subject` */
         char id[AUTHORIZATION_ID_SIZE]; /* of an authorization */
         struct authorization_watch watch;
+        struct stream *stream;     /* of events; owned, or NULL */
         struct redirect *redirect; /* what the browser came back with; owned, or NULL */
 };
 

@@ -1,3 +1,5 @@
+#include "api/credentials.h"
+
 #include <microhttpd.h>
 #include <string.h>
 
@@ -65,16 +67,26 @@ static struct json_object *credentials_object(const struct broker *b,
         return o;
 }
 
-static void credentials_list_work(struct call *call, struct broker *broker) {
-        const struct conf *conf = server_parts(call->server)->conf;
-        struct json_object *o = json_object_new_object(), *list = json_object_new_array();
+struct json_object *credentials_array(const struct broker *b, const struct conf *conf,
+                                      const struct caller *caller, const char *only) {
+        struct json_object *list = json_object_new_array();
         int r = 0;
 
-        for (size_t i = 0; i < conf->n_credentials; i++)
-                if (caller_may_use(call->caller, conf->credentials[i]))
-                        r |= json_object_array_add(
-                                list, credentials_object(broker, conf->credentials[i]));
-        r |= json_object_object_add(o, "credentials", list);
+        for (size_t i = 0; list && i < conf->n_credentials; i++) {
+                const struct conf_credential *c = conf->credentials[i];
+
+                if ((!only || strcmp(c->name, only) == 0) && caller_may_use(caller, c))
+                        r |= json_object_array_add(list, credentials_object(b, c));
+        }
+        return r < 0 ? json_wipe(list) : list;
+}
+
+static void credentials_list_work(struct call *call, struct broker *broker) {
+        const struct conf *conf = server_parts(call->server)->conf;
+        struct json_object *o = json_object_new_object();
+        int r = json_object_object_add(o, "credentials",
+                                       credentials_array(broker, conf, call->caller, NULL));
+
         call_return(call, reply_json(MHD_HTTP_OK, r < 0 ? json_wipe(o) : o));
 }
 

@@ -23,6 +23,7 @@ struct reply authorizations_list(struct call *call);
 struct reply authorizations_get(struct call *call);
 struct reply authorizations_delete(struct call *call);
 struct reply authorizations_callback(struct call *call);
+struct reply events_get(struct call *call);  /* events.c */
 struct reply health_live(struct call *call); /* health.c */
 struct reply health_ready(struct call *call);
 
@@ -47,3 +48,7 @@ int handler_read_query(struct call *call, struct parameter *parameters, size_t n
 
 /* -EINVAL and the reply to send if the request has any query parameter. */
 int handler_refuse_query(struct call *call, struct reply *ret_reply);
+
+/* The answers to a credential that is not there, or not for this caller. */
+struct reply route_no_credential(const char *name);
+struct reply route_may_not_use(const struct call *call, const char *name);

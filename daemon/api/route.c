@@ -38,6 +38,7 @@ static const struct route {
         { "GET", "/v1/authorizations/#", RIGHT_NONE, false, authorizations_get },
         { "DELETE", "/v1/authorizations/#", RIGHT_NONE, false, authorizations_delete },
         { "POST", "/v1/callback", RIGHT_NONE, true, authorizations_callback },
+        { "GET", "/v1/events", RIGHT_NONE, false, events_get },
         { "GET", "/healthz", RIGHT_NONE, false, health_live },
         { "GET", "/readyz", RIGHT_NONE, false, health_ready },
 };
@@ -111,6 +112,19 @@ static int route_check_body(const struct route *route, struct call *call,
         return -EINVAL;
 }
 
+struct reply route_no_credential(const char *name) {
+        return reply_error(MHD_HTTP_NOT_FOUND, PROTOCOL_NOT_FOUND,
+                           "no credential is called \"%s\"; bearerctl list shows those you may use",
+                           text_is_name(name) ? name : "?");
+}
+
+struct reply route_may_not_use(const struct call *call, const char *name) {
+        return reply_error(MHD_HTTP_FORBIDDEN, PROTOCOL_ACCESS_DENIED,
+                           "user %u may not use credential \"%s\": see allow_users, allow_groups "
+                           "and allow_units in bearerd.conf(5)",
+                           (unsigned) call->caller->peer.uid, name);
+}
+
 static int route_check_right(const struct route *route, struct call *call, const char *name,
                              struct reply *ret_problem) {
         const struct conf *conf = server_parts(call->server)->conf;
@@ -123,10 +137,7 @@ static int route_check_right(const struct route *route, struct call *call, const
         } else if (*name) {
                 call->credential = caller_find_credential(call->caller, conf, name);
                 if (!call->credential) {
-                        *ret_problem = reply_error(
-                                MHD_HTTP_NOT_FOUND, PROTOCOL_NOT_FOUND,
-                                "no credential is called \"%s\"; bearerctl list shows those you may use",
-                                text_is_name(name) ? name : "?");
+                        *ret_problem = route_no_credential(name);
                         return -ENOENT;
                 }
         }
@@ -143,11 +154,7 @@ static int route_check_right(const struct route *route, struct call *call, const
                 return -EACCES;
         }
         if (right == RIGHT_USE && !caller_may_use(call->caller, call->credential)) {
-                *ret_problem = reply_error(
-                        MHD_HTTP_FORBIDDEN, PROTOCOL_ACCESS_DENIED,
-                        "user %u may not use credential \"%s\": see allow_users, allow_groups and "
-                        "allow_units in bearerd.conf(5)",
-                        (unsigned) call->caller->peer.uid, name);
+                *ret_problem = route_may_not_use(call, name);
                 return -EACCES;
         }
         return 0;

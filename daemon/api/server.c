@@ -15,6 +15,7 @@
 #include "api/call.h"
 #include "api/caller.h"
 #include "api/route.h"
+#include "api/stream.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "policy/policy.h"
@@ -42,9 +43,10 @@ struct server {
 
         /* owned by the serving thread */
         size_t n_connections, peak; /* `peak` since memory was last given back */
-        size_t n_suspended;         /* calls that are with the loop */
+        size_t n_suspended;         /* connections */
         size_t n_requests;          /* begun and not completed */
         bool stopping;
+        struct streams streams;
         mono_t stop_by; /* answers that nobody reads are given up then */
 
         /* set by server_stop() before it posts `stop` */
@@ -52,7 +54,8 @@ struct server {
         struct message *stopped;
 };
 
-#define SERVER_EVENT_INBOX UINT64_MAX /* in an epoll event; else it is a listener's index */
+#define SERVER_EVENT_INBOX                                                                         \
+        UINT64_MAX /* in an epoll event; else a listener's index, or the address of a stream */
 
 const struct server_parts *server_parts(const struct server *s) {
         return &s->parts;
@@ -60,21 +63,30 @@ const struct server_parts *server_parts(const struct server *s) {
 
 /* --- calls between the threads --- */
 
-void server_suspended(struct server *s, struct call *call) {
+void server_suspend(struct server *s, struct MHD_Connection *connection) {
         s->n_suspended++;
-        MHD_suspend_connection(call->connection);
+        MHD_suspend_connection(connection);
 }
 
-void server_resume(struct server *s, struct call *call) {
+void server_resume(struct server *s, const struct caller *caller,
+                   struct MHD_Connection *connection) {
         s->n_suspended--;
         for (size_t i = 0; i < s->parts.conf->n_sockets; i++)
-                if (s->listeners[i].socket == call->caller->socket)
+                if (s->listeners[i].socket == caller->socket)
                         s->listeners[i].resumed = true;
-        MHD_resume_connection(call->connection);
+        MHD_resume_connection(connection);
 }
 
 void server_post(struct server *s, struct message *m) {
         inbox_post(s->inbox, m);
+}
+
+struct streams *server_streams(struct server *s) {
+        return &s->streams;
+}
+
+void server_news(struct server *s) {
+        streams_news(&s->streams);
 }
 
 struct server_nudge {
@@ -249,6 +261,7 @@ static void server_stop_run(struct message *m) {
                 if (s->listeners[i].daemon)
                         (void) MHD_quiesce_daemon(
                                 s->listeners[i].daemon); /* the descriptor is main's */
+        streams_stop(&s->streams);
 }
 
 /* Has a listener something to do that epoll does not tell? */
@@ -263,6 +276,24 @@ static void server_run(struct listener *l) {
         (void) MHD_run(l->daemon); /* fails only for a daemon with a thread of its own */
 }
 
+/* Milliseconds to wait; -1: until something happens. */
+static int server_patience(const struct server *s) {
+        if (s->stopping)
+                return (int) (SERVER_STOP_US / US_PER_MS / 10);
+        return atomic_load(&s->streams.n) > 0
+                       ? streams_timeout(&s->streams, clock_mono(s->parts.clock))
+                       : -1;
+}
+
+static void server_take_event(struct server *s, uint64_t what) {
+        if (what == SERVER_EVENT_INBOX)
+                inbox_run(s->inbox);
+        else if (what < s->parts.conf->n_sockets)
+                server_run(&s->listeners[what]);
+        else
+                streams_hung_up(&s->streams, (const void *) (uintptr_t) what);
+}
+
 static void server_turn(struct server *s) {
         struct epoll_event events[SERVER_EVENTS];
         bool busy = false;
@@ -270,15 +301,11 @@ static void server_turn(struct server *s) {
 
         for (size_t i = 0; i < s->parts.conf->n_sockets && !busy; i++)
                 busy = server_is_busy(&s->listeners[i]);
-        n = epoll_wait(s->epoll_fd, events, SERVER_EVENTS,
-                       busy          ? 0
-                       : s->stopping ? (int) (SERVER_STOP_US / US_PER_MS / 10)
-                                     : -1);
+        n = epoll_wait(s->epoll_fd, events, SERVER_EVENTS, busy ? 0 : server_patience(s));
         for (int i = 0; i < n; i++)
-                if (events[i].data.u64 == SERVER_EVENT_INBOX)
-                        inbox_run(s->inbox);
-                else
-                        server_run(&s->listeners[events[i].data.u64]);
+                server_take_event(s, events[i].data.u64);
+        if (atomic_load(&s->streams.n) > 0)
+                streams_beat(&s->streams, clock_mono(s->parts.clock));
         for (size_t i = 0; i < s->parts.conf->n_sockets; i++)
                 if (server_is_busy(&s->listeners[i]))
                         server_run(&s->listeners[i]);
@@ -329,6 +356,22 @@ static unsigned server_connection_limit(void) {
                 return SERVER_CONNECTIONS_MAX;
         return limit.rlim_cur > 2 * SERVER_SPARE_FDS ? (unsigned) limit.rlim_cur - SERVER_SPARE_FDS
                                                      : SERVER_SPARE_FDS;
+}
+
+int server_watch_peer(struct server *s, int fd, const void *what) {
+        /* EPOLLHUP is told unasked, and nothing else is wanted */
+        struct epoll_event ev = { .events = 0, .data.u64 = (uintptr_t) what };
+        int r;
+
+        if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
+                r = -errno;
+                return RAISE(r);
+        }
+        return 0;
+}
+
+void server_unwatch_peer(struct server *s, int fd) {
+        (void) epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, fd, NULL); /* it may have been done before */
 }
 
 /* Said once: rules that can match nobody would look like rules that work. */
@@ -388,6 +431,7 @@ int server_start(const struct server_parts *parts, struct server **ret) {
         s->parts = *parts;
         s->needs = caller_needs_of(parts->conf);
         server_tell_units(s);
+        streams_init(&s->streams, s, parts->feed);
         s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         r = s->epoll_fd < 0 ? -errno : inbox_new(&s->inbox);
         if (r == 0)

@@ -9,6 +9,9 @@
  * Threading: server_start() and server_stop() from the loop's thread.
  */
 
+#include <microhttpd.h>
+
+#include "api/caller.h"
 #include "base/clock.h"
 #include "base/inbox.h"
 #include "broker/broker.h"
@@ -18,14 +21,17 @@
 #define SERVER_CONNECTION_MEMORY 8192  /* bytes for each; performance.md section 3 */
 #define SERVER_CONNECTIONS_MAX   16384 /* at once, or as many as there are descriptors for */
 
+struct feed;
 struct loopback;
 struct server;
+struct streams;
 
 struct server_parts { /* all borrowed until the server has stopped */
         const struct conf *conf;
         struct broker *broker;           /* only touched on the loop */
         const struct loopback *loopback; /* the same */
         struct cache *cache;
+        struct feed *feed;
         const struct clock *clock;
         struct inbox *loop; /* where calls cross to */
         const int *fds; /* listening, one for each of conf->sockets; only those of http are used */
@@ -38,17 +44,26 @@ int server_start(const struct server_parts *parts, struct server **ret);
  * The broker must have been stopped before. */
 void server_stop(struct server *s, struct message *stopped);
 
+/* The feed has a new event. Any thread. */
+void server_news(struct server *s);
+
 /* After `stopped` has run. Returns NULL. */
 struct server *server_free(struct server *s);
 
 /* --- for the rest of api/ --- */
 
-struct call;
-
 const struct server_parts *server_parts(const struct server *s);
-void server_suspended(struct server *s, struct call *call); /* serving thread: counts it */
-void server_post(struct server *s, struct message *m);      /* to the serving thread; any thread */
-void server_resume(struct server *s, struct call *call);    /* serving thread */
+struct streams *server_streams(struct server *s);
+void server_post(struct server *s, struct message *m); /* to the serving thread; any thread */
+
+/* Serving thread: nobody looks at a connection while it is suspended. */
+void server_suspend(struct server *s, struct MHD_Connection *connection);
+void server_resume(struct server *s, const struct caller *caller,
+                   struct MHD_Connection *connection);
+
+/* Serving thread: streams_hung_up(what) is called when the peer hangs up. 0, or what epoll_ctl(2) said. */
+int server_watch_peer(struct server *s, int fd, const void *what);
+void server_unwatch_peer(struct server *s, int fd);
 
 /* Tells the loop that a token was used after its time to be renewed. Serving thread. */
 void server_nudge(struct server *s, const char *key);

@@ -152,6 +152,7 @@ static int broker_init_credential(struct broker *b, const struct conf_credential
                 .timers = p->timers,
                 .clock = p->clock,
                 .random = p->random,
+                .listener = &b->parts.listener,
                 .obtain = credential_type_is_interactive(conf->type) ? broker_refresh
                                                                      : broker_assert,
                 .abandon = credential_type_is_interactive(conf->type) ? NULL /* grants do */
@@ -161,7 +162,8 @@ static int broker_init_credential(struct broker *b, const struct conf_credential
         };
         if (!credential_type_is_static(conf->type))
                 return 0;
-        return static_token_init(&c->static_token, conf, p->cache, p->timers, p->clock);
+        return static_token_init(&c->static_token, conf, p->cache, p->timers, p->clock,
+                                 &p->listener);
 }
 
 static int broker_find_entry(struct broker *b, struct credential *c, const char *subject,
@@ -376,6 +378,25 @@ static int broker_forget_row(struct broker *b, const struct conf_credential *c, 
         return PASS(store->remove(store->self, c->name, subject, done, user));
 }
 
+static void broker_tell_forgotten(const struct broker *b, const struct conf_credential *c,
+                                  const char *subject) {
+        const char *quote = *subject ? "'" : "";
+        struct why why;
+        const struct change change = {
+                .kind = CHANGE_AUTHORIZATION_REQUIRED,
+                .credential = c,
+                .subject = subject,
+                .reason = why.text,
+                .on_purpose = true,
+        };
+
+        (void) why_set(&why, 0,
+                       "the grant of \"%s\" was forgotten (bearerctl logout); a new one: "
+                       "bearerctl login %s%s%s%s%s",
+                       c->name, c->name, *subject ? " --subject " : "", quote, subject, quote);
+        change_tell(&b->parts.listener, &change);
+}
+
 static int broker_forget_grant(struct broker *b, const struct conf_credential *c,
                                const char *subject, store_done_fn *done, void *user) {
         char key[CACHE_KEY_SIZE];
@@ -390,6 +411,7 @@ static int broker_forget_grant(struct broker *b, const struct conf_credential *c
         broker_drop_entry(b, key);
         authorizations_withdraw(b->authorizations, c, subject,
                                 "the grant was forgotten (bearerctl logout) before it was stored");
+        broker_tell_forgotten(b, c, subject);
         return 0;
 }
 
@@ -403,7 +425,7 @@ static void broker_token_forgotten(void *user, int r) {
         struct broker_forgetting *f = user;
 
         if (r == 0)
-                static_token_clear(f->token);
+                static_token_forget(f->token);
         f->done(f->user, r);
         free(f);
 }

@@ -14,6 +14,7 @@
 #include "broker/ask.h"
 #include "broker/authorization.h"
 #include "broker/cache.h"
+#include "broker/change.h"
 #include "http/transport.h"
 #include "sched/timer.h"
 #include "store/store.h"
@@ -31,6 +32,7 @@ struct broker_parts { /* all borrowed for the life of the broker */
         /* So many authorizations of this credential wait for a person now. May be NULL. */
         void (*pending)(void *user, const struct conf_credential *c, size_t n);
         void *pending_user;
+        struct change_listener listener;
 };
 
 int broker_new(const struct broker_parts *parts, struct broker **ret); /* 0, -ENOMEM */

@@ -414,7 +414,17 @@ static void entry_log_token(const struct entry *e, const struct exchange_result 
                         text_format_span(result->lifetime_requested_us, asked, sizeof(asked)));
 }
 
+/* Only of the token that the configuration asks for: see change.h. */
+static void entry_tell(const struct entry *e, struct change change) {
+        if (e->variant.digest[0])
+                return;
+        change.credential = e->pool->credential;
+        change.subject = e->subject;
+        change_tell(e->pool->listener, &change);
+}
+
 static void entry_succeed(struct entry *e, struct exchange_result *result) {
+        unsigned failures = e->failures;
         mono_t now = clock_mono(e->pool->clock);
         struct token *t = entry_make_token(e, result, now);
         struct refusal refusal = { .kind = REFUSAL_TRANSIENT,
@@ -430,15 +440,18 @@ static void entry_succeed(struct entry *e, struct exchange_result *result) {
         e->token = t;
         e->lifetime_us = result->lifetime_us;
         e->lapses = false;
-        if (e->failures > 0)
+        if (failures > 0)
                 log_info("credential=%s event=recovered failures=%u", e->pool->credential->name,
-                         e->failures);
+                         failures);
         e->failures = 0;
         e->not_before = (mono_t){ 0 };
         e->pool->last_refusal.kind = REFUSAL_NONE;
         entry_step(e, EVENT_TOKEN);
         cache_put(e->pool->cache, t);
         entry_log_token(e, result);
+        entry_tell(e, (struct change){ .kind = CHANGE_TOKEN, .token = t });
+        if (failures > 0)
+                entry_tell(e, (struct change){ .kind = CHANGE_RECOVERED, .token = t });
 
         list_move_all(&e->waiting, &waiting);
         while (!list_is_empty(&waiting)) {
@@ -466,7 +479,27 @@ static void entry_log_failure(const struct entry *e, int64_t delay_us) {
                 e->failures, text_format_span(delay_us, delay, sizeof(delay)));
 }
 
+/* The first failure in a row is news, and so is one for another reason. */
+static void entry_tell_failure(const struct entry *e, const struct refusal *before) {
+        struct answer a = { .kind = ANSWER_UNAVAILABLE };
+
+        if (e->failures > 1 && e->refusal.kind == before->kind &&
+            strcmp(e->refusal.code, before->code) == 0)
+                return;
+        entry_describe_failure(e, &a);
+        entry_tell(e, (struct change){
+                              .kind = a.kind == ANSWER_AUTHORIZATION_REQUIRED
+                                              ? CHANGE_AUTHORIZATION_REQUIRED
+                                              : CHANGE_FAILING,
+                              .reason = a.why.text,
+                              .refused = a.kind == ANSWER_UPSTREAM_ERROR,
+                              .upstream = e->refusal.http_status > 0 ? &e->refusal : NULL,
+                              .retry_us = a.retry_after_us,
+                      });
+}
+
 static void entry_fail(struct entry *e, const struct refusal *refusal) {
+        const struct refusal before = e->refusal;
         int64_t base = refusal_is_final(refusal->kind) || refusal->kind == REFUSAL_NONSENSE
                                ? BACKOFF_STUBBORN_US
                                : BACKOFF_BASE_US;
@@ -482,6 +515,7 @@ static void entry_fail(struct entry *e, const struct refusal *refusal) {
         e->pool->last_refusal_at = clock_wall(e->pool->clock);
         entry_step(e, EVENT_FAILED);
         entry_log_failure(e, delay);
+        entry_tell_failure(e, &before);
 
         list_move_all(&e->waiting, &waiting);
         while (!list_is_empty(&waiting)) {

@@ -19,6 +19,7 @@
 
 #include "base/table.h"
 #include "broker/ask.h"
+#include "broker/change.h"
 #include "sched/upstream.h"
 
 enum entry_state {
@@ -39,6 +40,7 @@ struct entry_pool {
         struct timers *timers;
         const struct clock *clock;
         const struct random *random;
+        const struct change_listener *listener;
         size_t count[ENTRY_STATE_MAX]; /* of entries in each state */
         size_t n_subjects;             /* of entries with a subject */
         struct refusal last_refusal;   /* kind REFUSAL_NONE: there was none, or it is over */

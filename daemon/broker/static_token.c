@@ -15,10 +15,13 @@ static const int64_t static_token_reminders[] = { US_PER_D, US_PER_H }; /* besid
 static void static_token_timer(struct timer *t);
 
 int static_token_init(struct static_token *s, const struct conf_credential *c, struct cache *cache,
-                      struct timers *timers, const struct clock *clock) {
-        *s = (struct static_token){
-                .credential = c, .cache = cache, .timers = timers, .clock = clock
-        };
+                      struct timers *timers, const struct clock *clock,
+                      const struct change_listener *listener) {
+        *s = (struct static_token){ .credential = c,
+                                    .cache = cache,
+                                    .timers = timers,
+                                    .clock = clock,
+                                    .listener = listener };
         s->timer.fn = static_token_timer;
         return timers_reserve(timers);
 }
@@ -51,6 +54,25 @@ static void static_token_plan(struct static_token *s) {
         timer_arm(s->timers, &s->timer, at);
 }
 
+/* There is none any more. */
+static void static_token_tell_end(const struct static_token *s, bool on_purpose) {
+        struct why why;
+        const struct change change = {
+                .kind = CHANGE_AUTHORIZATION_REQUIRED,
+                .credential = s->credential,
+                .subject = "",
+                .reason = why.text,
+                .on_purpose = on_purpose,
+        };
+
+        if (!static_token_warning(s, &why))
+                (void) why_set(&why, 0,
+                               "the token of \"%s\" was forgotten (bearerctl logout); a new one: "
+                               "bearerctl set %s",
+                               s->credential->name, s->credential->name);
+        change_tell(s->listener, &change);
+}
+
 static void static_token_end(struct static_token *s) {
         s->ended = true;
         s->ended_at = s->token ? s->token->expires_at : s->ended_at;
@@ -61,6 +83,7 @@ static void static_token_end(struct static_token *s) {
                 "credential=%s event=expired advice=\"make a new token in Coze's console and set it: bearerctl set "
                 "%s\"",
                 s->credential->name, s->credential->name);
+        static_token_tell_end(s, false);
 }
 
 static void static_token_timer(struct timer *t) {
@@ -72,6 +95,14 @@ static void static_token_timer(struct timer *t) {
         else if (static_token_warning(s, &why))
                 log_warning("credential=%s event=expires_soon advice=\"%s\"", s->credential->name,
                             why.text);
+        static_token_plan(s);
+}
+
+static void static_token_clear(struct static_token *s) {
+        if (s->token)
+                cache_remove(s->cache, s->token->key);
+        s->token = token_unref(s->token);
+        s->ended = false;
         static_token_plan(s);
 }
 
@@ -108,6 +139,10 @@ int static_token_set(struct static_token *s, struct secret *value, wall_t expire
         s->ended = false;
         cache_put(s->cache, t);
         log_info("credential=%s event=token fingerprint=%s", s->credential->name, t->fingerprint);
+        change_tell(s->listener, &(struct change){ .kind = CHANGE_TOKEN,
+                                                   .credential = s->credential,
+                                                   .subject = "",
+                                                   .token = t });
         if (static_token_warning(s, &why))
                 log_warning("credential=%s event=expires_soon advice=\"%s\"", s->credential->name,
                             why.text);
@@ -115,12 +150,9 @@ int static_token_set(struct static_token *s, struct secret *value, wall_t expire
         return 0;
 }
 
-void static_token_clear(struct static_token *s) {
-        if (s->token)
-                cache_remove(s->cache, s->token->key);
-        s->token = token_unref(s->token);
-        s->ended = false;
-        static_token_plan(s);
+void static_token_forget(struct static_token *s) {
+        static_token_clear(s);
+        static_token_tell_end(s, true);
 }
 
 bool static_token_warning(const struct static_token *s, struct why *ret) {

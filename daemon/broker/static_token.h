@@ -12,6 +12,7 @@
 
 #include "broker/ask.h"
 #include "broker/cache.h"
+#include "broker/change.h"
 #include "conf/conf.h"
 
 struct static_token {
@@ -19,6 +20,7 @@ struct static_token {
         struct cache *cache;
         struct timers *timers;
         const struct clock *clock;
+        const struct change_listener *listener;
         struct token *token; /* NULL: none yet, or it ended */
         bool ended;          /* there was one, and it ran out */
         wall_t ended_at;
@@ -26,14 +28,15 @@ struct static_token {
 };
 
 int static_token_init(struct static_token *s, const struct conf_credential *c, struct cache *cache,
-                      struct timers *timers, const struct clock *clock); /* 0 or -ENOMEM */
+                      struct timers *timers, const struct clock *clock,
+                      const struct change_listener *listener); /* 0 or -ENOMEM */
 void static_token_done(struct static_token *s);
 
 /* Puts this token in the place of the last one; a reference to `value` is taken. `expires_at` may be WALL_NEVER, or
  * past: the token has ended then. 0 or -ENOMEM (nothing has changed). */
 int static_token_set(struct static_token *s, struct secret *value, wall_t expires_at);
 
-void static_token_clear(struct static_token *s); /* as if there had never been one */
+void static_token_forget(struct static_token *s); /* as if there had never been one */
 
 void static_token_ask(struct static_token *s, struct ask *ask); /* answers at once */
 

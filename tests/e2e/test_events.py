@@ -1,0 +1,295 @@
+"""GET /v1/events: what happens, as it happens; nothing lost unnoticed; and nothing for the wrong eyes."""
+
+import json
+import select
+import socket as sockets
+import time
+
+from harness import EndToEnd, NEEDS_ROOT, as_user, eventually, main, new_token
+
+ALICE = 23451
+PER_USER = 32  # STREAMS_PER_UID
+RING = 1024    # FEED_EVENTS_MAX
+
+
+class Stream:
+    """One reader, at the level of bytes."""
+
+    def __init__(self, daemon, query="", last_id=None, socket=None, room=None):
+        self.socket = daemon.connect(socket)
+        if room:
+            self.socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, room)
+        resume = f"Last-Event-ID: {last_id}\r\n" if last_id else ""
+        self.socket.sendall(f"GET /v1/events{query} HTTP/1.0\r\nHost: x\r\n{resume}\r\n".encode())
+        self.file = self.socket.makefile("rb")
+        self.status = int(self.file.readline().split()[1])
+        self.headers = {}
+        while (line := self.file.readline().strip()):
+            name, value = line.decode().split(": ", 1)
+            self.headers[name.lower()] = value
+        self.last_id = last_id
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def next(self):
+        """The next event: (type, data); None at the end. Comments and retry: are passed over."""
+        event = {}
+        while (line := self.file.readline()):
+            line = line.decode().rstrip("\n")
+            if line.startswith(":"):
+                continue
+            if line:
+                name, value = line.split(": ", 1)
+                event[name] = value
+            elif "data" in event:
+                self.last_id = event["id"]
+                data = json.loads(event["data"])
+                assert data["event"] == event["event"], event
+                return event["event"], data
+            else:
+                event = {}
+        return None
+
+    def expect(self, kind, **members):
+        event = self.next()
+        if not event or event[0] != kind or {k: event[1].get(k) for k in members} != members:
+            raise AssertionError(f"{event} is no {kind} {members}")
+        return event[1]
+
+    def is_quiet(self):
+        return not select.select([self.socket], [], [], 0)[0]
+
+
+class Events(EndToEnd):
+    def test_state_comes_first(self):
+        with Stream(self.daemon) as s:
+            self.assertEqual(s.status, 200)
+            self.assertEqual(s.headers["content-type"], "text/event-stream")
+            self.assertEqual(s.headers["cache-control"], "no-store")
+            state = s.expect("state", reason="connected")
+            self.assertEqual(state["credentials"], self.daemon.get("/v1/credentials").json["credentials"])
+        with Stream(self.daemon, "?credential=pat") as s:
+            state = s.expect("state")
+            self.assertEqual(state["credentials"], [self.daemon.view("pat")])
+
+    def test_token(self):
+        with Stream(self.daemon) as s:
+            s.expect("state")
+            o = self.daemon.token("developer").json
+            event = s.expect("token", credential="developer", subject="", fingerprint=o["fingerprint"],
+                             expires_at=o["expires_at"])
+            self.assertLessEqual(abs(event["at"] - time.time()), 60)
+            new = new_token()
+            self.daemon.set("pat", new)
+            event = s.expect("token", credential="pat")
+            self.assertNotIn("expires_at", event)
+
+    def test_failing_and_recovered(self):
+        with Stream(self.daemon, "?credential=developer") as s:
+            s.expect("state")
+            self.emulator.fault("invalid_client", times=1)
+            answer = self.daemon.get("/v1/token/developer")
+            event = s.expect("failing", error=answer.error, error_description=answer.description,
+                             upstream=answer.json["upstream"])
+            self.assertGreaterEqual(event["retry_at"], event["at"])
+            self.assertEqual(self.daemon.view("developer")["state"], "failing")
+            # another try comes when the pause is over, for who waits
+            eventually(lambda: self.daemon.get("/v1/token/developer").status == 200, "it recovers")
+            token = s.expect("token", credential="developer")
+            s.expect("recovered", credential="developer", fingerprint=token["fingerprint"])
+
+    def test_authorization_required(self):
+        """Forgotten, so that whoever has a token of it knows."""
+        with Stream(self.daemon, "?credential=pat") as s:
+            s.expect("state")
+            self.daemon.set("pat", new_token())
+            s.expect("token")
+            self.assertStatus(self.daemon.ask("DELETE", "/v1/credentials/pat/grant"), 204)
+            event = s.expect("authorization_required", error="authorization_required", subject="")
+            self.assertIn("bearerctl set pat", event["error_description"])
+
+    def test_subjects(self):
+        with Stream(self.daemon, "?credential=developer&subject=alice") as s:
+            s.expect("state")
+            self.daemon.token("developer")
+            self.daemon.token("developer", "?subject=bob")
+            self.daemon.token("developer", "?subject=alice")
+            s.expect("token", subject="alice")
+
+    def test_variants_are_nobody_elses_business(self):
+        with Stream(self.daemon) as s:
+            s.expect("state")
+            self.assertStatus(self.daemon.post("/v1/token/developer", {"duration_seconds": 600}), 200)
+            self.daemon.token("developer", "?subject=z")
+            s.expect("token", subject="z")
+
+    def test_never_a_secret(self):
+        with Stream(self.daemon) as s:
+            text = json.dumps(s.expect("state"))
+            tokens = [self.daemon.token(name).token for name in ("developer", "pat")]
+            text += json.dumps(s.expect("token"))
+        for token in tokens:
+            self.assertNotIn(token, text)
+
+    def test_mistakes(self):
+        for query, status in (("?credential=nobody", 404), ("?credentials=pat", 400), ("?credential=", 404),
+                              ("?subject=%00", 400), ("?credential=pat&credential=sat", 400)):
+            with self.subTest(query=query):
+                self.assertStatus(self.daemon.get(f"/v1/events{query}"), status)
+        self.assertStatus(self.daemon.post("/v1/events", {}), 405)
+
+
+class Resume(EndToEnd):
+    def test_nothing_is_lost(self):
+        with Stream(self.daemon) as s:
+            s.expect("state")
+            self.daemon.token("developer", "?subject=1")
+            s.expect("token", subject="1")
+            last = s.last_id
+        for subject in ("2", "3"):
+            self.daemon.token("developer", f"?subject={subject}")
+        with Stream(self.daemon, last_id=last) as s:
+            s.expect("token", subject="2")
+            s.expect("token", subject="3")
+            self.assertNotEqual(s.last_id, last)
+        with Stream(self.daemon, last_id=s.last_id) as s:
+            self.daemon.token("developer", "?subject=4")
+            s.expect("token", subject="4")
+
+    def test_after_a_restart(self):
+        with Stream(self.daemon) as s:
+            s.expect("state")
+            self.daemon.restart()
+            self.assertIsNone(s.next(), "the old daemon ends it")
+            first = s.last_id
+        with Stream(self.daemon, last_id=first) as s:
+            s.expect("state", reason="lost")
+            self.assertNotEqual(s.last_id.split("-")[0], first.split("-")[0])
+
+    def test_ids_that_are_none(self):
+        with Stream(self.daemon) as s:
+            s.expect("state")
+            epoch, number = s.last_id.split("-")
+        for bad in ("x", "-", f"{epoch}-", f"{epoch}", f"{epoch}-{int(number) + 1}", f"{epoch}--1",
+                    f"{epoch}-99999999999999999999", f"{'0' * 16}-{number}"):
+            with self.subTest(id=bad), Stream(self.daemon, last_id=bad) as s:
+                s.expect("state", reason="lost")
+
+    def test_too_late_for_the_ring(self):
+        """A static token is quickly set: a ring full of them, and the first is gone."""
+        with Stream(self.daemon) as s:
+            s.expect("state")
+            last = s.last_id
+        for _ in range(RING):
+            self.daemon.set("pat", "pat_" + "a" * 40)
+        with Stream(self.daemon, last_id=last) as s:
+            s.expect("token", credential="pat")  # all are still there
+        self.daemon.set("pat", "pat_" + "b" * 40)
+        with Stream(self.daemon, last_id=last) as s:
+            s.expect("state", reason="lost")
+            self.assertTrue(s.is_quiet())
+
+    def test_slow_reader(self):
+        """One that does not read keeps up with nothing, costs nothing, and is told."""
+        with Stream(self.daemon, "?credential=pat") as s:
+            s.expect("state")
+            for i in range(2 * RING):
+                self.daemon.set("pat", f"pat_{i % 10}" + "a" * 40)
+            kinds = []
+            while kinds.count("state") == 0:
+                kinds.append(s.next()[0])
+            self.assertLess(len(kinds), 2 * RING)
+            self.daemon.token("developer")
+            self.daemon.set("pat", new_token())
+            while (event := s.next()) and event[1].get("fingerprint") != self.daemon.view("pat")["fingerprint"]:
+                pass
+
+
+class Readers(EndToEnd):
+    def test_bounded(self):
+        streams = [Stream(self.daemon) for _ in range(PER_USER)]
+        answer = self.daemon.get("/v1/events")
+        self.assertStatus(answer, 429, "slow_down")
+        self.assertIn("retry-after", answer.headers)
+        streams.pop().close()
+
+        def is_free():
+            with Stream(self.daemon) as s:
+                return s.status == 200
+
+        eventually(is_free, "a reader that hangs up is seen at once, long before a heartbeat")
+        for s in streams:
+            s.close()
+
+    def test_stop_ends_them(self):
+        streams = [Stream(self.daemon) for _ in range(5)]
+        for s in streams:
+            s.expect("state")
+        self.assertEqual(self.daemon.stop(), 0)
+        for s in streams:
+            self.assertIsNone(s.next())
+            s.close()
+        self.daemon.start()
+
+    def test_chunks(self):
+        """HTTP/1.1, as libraries speak it; the connection is good for another request when the stream ends."""
+        import http.client
+        waiting = self.daemon.send("GET", "/v1/events?credential=pat")
+        response = waiting.connection.getresponse()
+        self.assertEqual(response.headers["transfer-encoding"], "chunked")
+        lines = b""
+        while b"\n\nid: " not in lines or not lines.endswith(b"\n\n"):
+            lines += response.readline()
+        self.assertIn(b"event: state\n", lines)
+        waiting.connection.close()
+
+
+class Sockets(EndToEnd):
+    def sections(self):
+        developer = f"provider = coze-test\nconfig_file = {self.emulator.console_file('developer')}\n"
+        return (f"[socket app1]\npath = {self.directory}/app1.sock\ncredentials = sat\n"
+                f"[credential hers]\n{developer}allow_users = {ALICE}\n")
+
+    def test_only_what_the_socket_shows(self):
+        with Stream(self.daemon, socket=f"{self.directory}/app1.sock") as s:
+            self.assertEqual([c["name"] for c in s.expect("state")["credentials"]], ["sat"])
+            self.daemon.token("developer")
+            self.daemon.set("pat", new_token())
+            self.daemon.set("sat", new_token("sat_"))
+            s.expect("token", credential="sat")
+
+    @NEEDS_ROOT
+    def test_only_what_one_may_use(self):
+        def read(query=""):
+            with Stream(self.daemon, query) as s:
+                return s.status, s.next()
+
+        status, event = as_user(ALICE + 1, read)
+        self.assertNotIn("hers", [c["name"] for c in event[1]["credentials"]])
+        self.assertEqual(as_user(ALICE + 1, lambda: self.daemon.get("/v1/events?credential=hers").status), 403)
+        with Stream(self.daemon) as s:
+            last = (s.next(), s.last_id)[1]
+        for name, subject in (("hers", ""), ("developer", "bob"), ("developer", "")):
+            path = f"/v1/token/{name}?subject={subject}"
+            self.assertEqual(as_user(ALICE, lambda: self.daemon.get(path).status), 200)
+
+        def resume(query=""):
+            with Stream(self.daemon, query, last_id=last) as s:
+                event = s.next()[1]
+                return event["credential"], event["subject"]
+
+        self.assertEqual(as_user(ALICE, resume), ("hers", ""))
+        self.assertEqual(as_user(ALICE + 1, resume), ("developer", ""), "subjects are not for all eyes")
+        self.assertEqual(as_user(ALICE + 1, lambda: resume("?subject=bob")), ("developer", "bob"))
+
+
+if __name__ == "__main__":
+    main()
