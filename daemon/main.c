@@ -9,6 +9,7 @@
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
+#include "api/audit.h"
 #include "api/feed.h"
 #include "api/listen.h"
 #include "api/loopback.h"
@@ -42,6 +43,7 @@ struct daemon {
         struct transport *transport;
         struct store *store;
         struct cache *cache;
+        struct audit *audit;
         struct feed *feed;
         struct broker *broker;
         struct loopback *loopback;
@@ -348,6 +350,17 @@ static int open_sockets(struct daemon *d, struct why *why) {
         return PASS(r);
 }
 
+static int start_audit(struct daemon *d) {
+        const struct audit_parts parts = {
+                .event = d->event,
+                .loop = d->inbox,
+                .random = &random_system,
+                .mode = d->conf->audit,
+        };
+
+        return audit_new(&parts, &d->audit);
+}
+
 static int open_parts(struct daemon *d, struct why *why) {
         int r;
 
@@ -359,6 +372,8 @@ static int open_parts(struct daemon *d, struct why *why) {
                 r = cache_new(&random_system, &d->cache);
         if (r == 0)
                 r = feed_new(&random_system, &clock_system, &d->feed);
+        if (r == 0)
+                r = start_audit(d);
         if (r < 0)
                 return why_set(why, PASS(r), "cannot start: %s (%s)", strerror(-r), err_origin());
         r = store_sqlite_open(d->conf->state_dir, d->conf->key_file, d->event, why, &d->store);
@@ -412,6 +427,7 @@ static int start(struct daemon *d, struct why *why) {
                 .conf = d->conf,
                 .cache = d->cache,
                 .feed = d->feed,
+                .audit = d->audit,
                 .clock = &clock_system,
                 .loop = d->inbox,
                 .fds = d->fds,
@@ -423,6 +439,7 @@ static int start(struct daemon *d, struct why *why) {
         if (r < 0)
                 return PASS(r);
         units.broker = server.broker = d->broker;
+        units.audit = d->audit;
         server.loopback = d->loopback;
         r = unit_sockets_new(&units, &d->unit_sockets);
         if (r == 0)
@@ -440,6 +457,7 @@ static void close_parts(struct daemon *d) {
         if (d->broker && !d->stopping)
                 broker_stop(d->broker, NULL, NULL);
         unit_sockets_free(d->unit_sockets);
+        audit_free(d->audit);
         loopback_free(d->loopback);
         broker_free(d->broker);
         feed_free(d->feed);
@@ -482,6 +500,7 @@ static int run(struct daemon *d) {
         r = sd_event_loop(d->event);
         if (r < 0)
                 log_error("event=loop_failed error=\"%s\"", strerror(-r));
+        audit_sweep(d->audit); /* who was served last */
         log_info("event=stopped");
         return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

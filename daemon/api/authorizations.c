@@ -1,6 +1,7 @@
 #include <microhttpd.h>
 #include <string.h>
 
+#include "api/audit.h"
 #include "api/handlers.h"
 #include "api/loopback.h"
 #include "api/parameter.h"
@@ -163,11 +164,19 @@ static struct reply authorizations_absent(void) {
                 "no such authorization: it may be long over, or bearerd was restarted; start again");
 }
 
+static bool authorizations_is_allowed(struct call *call, const struct authorization *a) {
+        if (!a || caller_may_use(call->caller, a->credential))
+                return a;
+        audit_record(server_parts(call->server)->audit, AUDIT_USE_DENIED, call->caller,
+                     a->credential->name, a->subject, "");
+        return false;
+}
+
 /* NULL: there is none that the caller may see; the call has been answered. */
 static struct authorization *authorizations_of(struct call *call, struct broker *broker) {
         struct authorization *a = authorizations_find(broker_authorizations(broker), call->id);
 
-        if (a && caller_may_use(call->caller, a->credential))
+        if (authorizations_is_allowed(call, a))
                 return a;
         call_return(call, authorizations_absent());
         return NULL;
@@ -254,7 +263,7 @@ static void authorizations_callback_work(struct call *call, struct broker *broke
                                                             back->state);
         int r;
 
-        if (!a || !caller_may_use(call->caller, a->credential)) {
+        if (!authorizations_is_allowed(call, a)) {
                 call_return(
                         call,
                         reply_error(

@@ -13,7 +13,7 @@
         (16 * PROTOCOL_BODY_MAX) /* read and thrown away, so that the caller gets to see its 413 */
 
 struct call *call_new(struct server *server, struct MHD_Connection *connection,
-                      const struct caller *caller) {
+                      struct caller *caller) {
         struct call *call = calloc(1, sizeof(*call));
 
         if (!call)

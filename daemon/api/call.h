@@ -31,7 +31,7 @@ enum call_progress {
 struct call {
         struct server *server;
         struct MHD_Connection *connection;
-        const struct caller *caller;
+        struct caller *caller;
         enum call_progress progress;
         bool path_is_odd;
         struct reply reply;
@@ -58,7 +58,7 @@ struct call {
 };
 
 struct call *call_new(struct server *server, struct MHD_Connection *connection,
-                      const struct caller *caller);
+                      struct caller *caller);
 struct call *call_free(struct call *call);
 AUTO_DEFINE(struct call, call_free)
 

@@ -63,6 +63,8 @@ int caller_new(int fd, const struct conf_socket *socket, struct caller_needs nee
         if (!c)
                 return RAISE(-ENOMEM);
         c->socket = socket;
+        c->fd = fd;
+        c->view = needs.view;
         c->peer.uid = cred.uid;
         c->peer.gid = cred.gid;
         c->peer.pid = cred.pid;
@@ -78,6 +80,11 @@ int caller_new(int fd, const struct conf_socket *socket, struct caller_needs nee
         }
         *ret = TAKE(c);
         return 0;
+}
+
+void caller_learn_unit(struct caller *c) {
+        if (c->peer.unit_is == PEER_UNIT_NOT_ASKED && c->fd >= 0)
+                (void) unit_of_peer(c->fd, c->view, &c->peer); /* without memory it stays unknown */
 }
 
 struct caller *caller_free(struct caller *c) {

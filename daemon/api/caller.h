@@ -18,6 +18,8 @@ struct caller {
         struct peer peer;
         const struct conf_socket *socket; /* the one it came in by */
         bool is_admin;
+        int fd;     /* of the connection, which lives longer; -1: none */
+        uid_t view; /* see unit.h */
 };
 
 /* What the rules of a configuration need to know about a caller besides uid and gid, which cost nothing. */
@@ -33,6 +35,11 @@ struct caller_needs caller_needs_of(const struct conf *conf);
 int caller_new(int fd, const struct conf_socket *socket, struct caller_needs needs,
                struct caller **ret);
 struct caller *caller_free(struct caller *c);
+
+/* Looks up the unit, if no rule has asked for it. By whoever has the connection: the serving thread, or the loop while it is
+ * suspended. */
+void caller_learn_unit(struct caller *c);
+
 AUTO_DEFINE(struct caller, caller_free)
 
 /* The credential of this name, if the caller's socket shows it; else NULL. */

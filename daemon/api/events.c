@@ -25,7 +25,7 @@ static int events_check_credential(struct call *call, const char *name, struct r
         call->credential = caller_find_credential(call->caller, server_parts(call->server)->conf,
                                                   name);
         if (!call->credential) {
-                *ret_reply = route_no_credential(name);
+                *ret_reply = route_no_credential(call, name);
                 return -ENOENT;
         }
         if (!caller_may_use(call->caller, call->credential)) {

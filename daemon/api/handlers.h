@@ -29,7 +29,7 @@ struct reply health_ready(struct call *call);
 
 /* True, and MHD's answer in *ret_done, if the token was in the cache (token.c). */
 bool token_get_fast(struct server *s, struct MHD_Connection *connection,
-                    const struct caller *caller, const char *name, enum MHD_Result *ret_done);
+                    struct caller *caller, const char *name, enum MHD_Result *ret_done);
 
 /* Parses the body as a JSON object with no other members than those in `allowed` (NULL at the end). 0 and *ret, which the
  * caller wipes; else -EINVAL and the reply to send. */
@@ -50,5 +50,5 @@ int handler_read_query(struct call *call, struct parameter *parameters, size_t n
 int handler_refuse_query(struct call *call, struct reply *ret_reply);
 
 /* The answers to a credential that is not there, or not for this caller. */
-struct reply route_no_credential(const char *name);
-struct reply route_may_not_use(const struct call *call, const char *name);
+struct reply route_no_credential(struct call *call, const char *name);
+struct reply route_may_not_use(struct call *call, const char *name);

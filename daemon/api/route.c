@@ -4,7 +4,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "api/audit.h"
 #include "api/handlers.h"
+#include "api/parameter.h"
 #include "api/server.h"
 #include "base/err.h"
 #include "base/json.h"
@@ -112,13 +114,26 @@ static int route_check_body(const struct route *route, struct call *call,
         return -EINVAL;
 }
 
-struct reply route_no_credential(const char *name) {
+static void route_refused(struct call *call, enum audit_outcome outcome, const char *credential) {
+        const char *subject = MHD_lookup_connection_value(call->connection, MHD_GET_ARGUMENT_KIND,
+                                                          "subject");
+
+        if (!subject || parameter_check_subject(subject, strlen(subject)))
+                subject = "";
+        audit_record(server_parts(call->server)->audit, outcome, call->caller, credential, subject,
+                     "");
+}
+
+struct reply route_no_credential(struct call *call, const char *name) {
+        if (conf_find_credential(server_parts(call->server)->conf, name))
+                route_refused(call, AUDIT_NOT_SHOWN, name);
         return reply_error(MHD_HTTP_NOT_FOUND, PROTOCOL_NOT_FOUND,
                            "no credential is called \"%s\"; bearerctl list shows those you may use",
                            text_is_name(name) ? name : "?");
 }
 
-struct reply route_may_not_use(const struct call *call, const char *name) {
+struct reply route_may_not_use(struct call *call, const char *name) {
+        route_refused(call, AUDIT_USE_DENIED, name);
         return reply_error(MHD_HTTP_FORBIDDEN, PROTOCOL_ACCESS_DENIED,
                            "user %u may not use credential \"%s\": see allow_users, allow_groups "
                            "and allow_units in bearerd.conf(5)",
@@ -137,7 +152,7 @@ static int route_check_right(const struct route *route, struct call *call, const
         } else if (*name) {
                 call->credential = caller_find_credential(call->caller, conf, name);
                 if (!call->credential) {
-                        *ret_problem = route_no_credential(name);
+                        *ret_problem = route_no_credential(call, name);
                         return -ENOENT;
                 }
         }
@@ -146,6 +161,7 @@ static int route_check_right(const struct route *route, struct call *call, const
                 right = credential_type_is_interactive(call->credential->type) ? RIGHT_USE
                                                                                : RIGHT_ADMIN;
         if (right == RIGHT_ADMIN && !call->caller->is_admin) {
+                route_refused(call, AUDIT_ADMIN_DENIED, name);
                 *ret_problem = reply_error(
                         MHD_HTTP_FORBIDDEN, PROTOCOL_ACCESS_DENIED,
                         "user %u is not an administrator of bearerd: see admin_users and admin_groups "
@@ -182,7 +198,7 @@ void route_call(struct call *call, const char *method, const char *path) {
         call->progress = CALL_ANSWERED;
 }
 
-bool route_fast(struct server *s, struct MHD_Connection *connection, const struct caller *caller,
+bool route_fast(struct server *s, struct MHD_Connection *connection, struct caller *caller,
                 const char *method, const char *path, enum MHD_Result *ret_done) {
         char name[PROTOCOL_NAME_MAX + 1];
 

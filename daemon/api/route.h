@@ -11,7 +11,7 @@
 
 /* A request for a token that is in the cache is answered here and now, without a call: true, and *ret_done is what
  * libmicrohttpd wants to hear. False: it takes route_call(). */
-bool route_fast(struct server *s, struct MHD_Connection *connection, const struct caller *caller,
+bool route_fast(struct server *s, struct MHD_Connection *connection, struct caller *caller,
                 const char *method, const char *path, enum MHD_Result *ret_done);
 
 /* The request is complete: answers it (CALL_ANSWERED) or sends it across (CALL_CROSSED). */

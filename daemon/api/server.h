@@ -21,6 +21,7 @@
 #define SERVER_CONNECTION_MEMORY 8192  /* bytes for each; performance.md section 3 */
 #define SERVER_CONNECTIONS_MAX   16384 /* at once, or as many as there are descriptors for */
 
+struct audit;
 struct feed;
 struct loopback;
 struct server;
@@ -31,6 +32,7 @@ struct server_parts { /* all borrowed until the server has stopped */
         struct broker *broker;           /* only touched on the loop */
         const struct loopback *loopback; /* the same */
         struct cache *cache;
+        struct audit *audit;
         struct feed *feed;
         const struct clock *clock;
         struct inbox *loop; /* where calls cross to */

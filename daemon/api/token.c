@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/audit.h"
 #include "api/handlers.h"
 #include "api/parameter.h"
 #include "api/rendering.h"
@@ -135,7 +136,7 @@ static enum MHD_Result token_queue(struct server *s, struct MHD_Connection *conn
 }
 
 bool token_get_fast(struct server *s, struct MHD_Connection *connection,
-                    const struct caller *caller, const char *name, enum MHD_Result *ret_done) {
+                    struct caller *caller, const char *name, enum MHD_Result *ret_done) {
         const struct server_parts *p = server_parts(s);
         const struct conf_credential *credential = caller_find_credential(caller, p->conf, name);
         AUTO(token_unrefp) struct token *t = NULL;
@@ -156,6 +157,8 @@ bool token_get_fast(struct server *s, struct MHD_Connection *connection,
             (q.rejected && strcmp(q.rejected, t->fingerprint) == 0))
                 return false;
         *ret_done = token_queue(s, connection, t, now);
+        audit_record(p->audit, AUDIT_HANDED_OUT, caller, credential->name, q.subject,
+                     t->fingerprint);
         return true;
 }
 
@@ -186,9 +189,11 @@ static void token_answered(struct ask *ask, const struct answer *a) {
         struct call *call = list_entry(ask, struct call, ask);
         struct reply reply;
 
-        if (a->kind == ANSWER_TOKEN)
+        if (a->kind == ANSWER_TOKEN) {
                 reply = token_reply(call, a->token);
-        else
+                audit_record(server_parts(call->server)->audit, AUDIT_HANDED_OUT, call->caller,
+                             call->credential->name, call->subject, a->token->fingerprint);
+        } else
                 reply = reply_upstream_error(
                         token_answers[a->kind].status, token_answers[a->kind].error, a->why.text,
                         a->upstream, a->kind == ANSWER_UNAVAILABLE ? a->retry_after_us : -1);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "api/audit.h"
 #include "api/caller.h"
 #include "api/parameter.h"
 #include "base/err.h"
@@ -29,6 +30,7 @@ struct unit_visit { /* one connection */
         struct list_link link;
         int fd;
         struct unit_address address;
+        pid_t pid; /* of the service manager's helper */
         const struct conf_credential *credential;
         struct variant variant; /* plain */
         struct ask ask;
@@ -130,6 +132,18 @@ static void unit_visit_free(struct unit_visit *v) {
         unit_doors_update(s);
 }
 
+/* The manager asks, on behalf of the unit. */
+static void unit_visit_audit(struct unit_visit *v, enum audit_outcome outcome,
+                             const char *fingerprint) {
+        struct caller caller = {
+                .peer = { .pid = v->pid, .unit_is = PEER_UNIT_KNOWN, .unit = v->address.unit },
+                .fd = -1,
+        };
+
+        audit_record(v->sockets->parts.audit, outcome, &caller, v->address.credential,
+                     v->address.subject, fingerprint);
+}
+
 /* Says for whom there is nothing, and why, and ends it. */
 static void unit_visit_refuse(struct unit_visit *v, const char *reason) {
         const struct unit_address *a = &v->address;
@@ -193,9 +207,10 @@ static void unit_visit_write(struct unit_visit *v) {
                 unit_visit_refuse(v, why.text);
         } else if (v->written == secret_len(v->token)) {
                 secret_fingerprint(v->token, fingerprint);
-                log_info("credential=%s subject=%s unit=%s event=unit_served fingerprint=%s",
-                         a->credential, log_quote(a->subject, subject, sizeof(subject)), a->unit,
-                         fingerprint);
+                log_debug("credential=%s subject=%s unit=%s event=unit_served fingerprint=%s",
+                          a->credential, log_quote(a->subject, subject, sizeof(subject)), a->unit,
+                          fingerprint);
+                unit_visit_audit(v, AUDIT_HANDED_OUT, fingerprint);
                 unit_visit_free(v);
         }
 }
@@ -232,17 +247,22 @@ static const char *unit_visit_judge(struct unit_visit *v, const struct conf_sock
 
         v->credential = caller_find_credential(&caller, v->sockets->parts.conf,
                                                v->address.credential);
-        if (!v->credential)
+        if (!v->credential) {
+                if (conf_find_credential(v->sockets->parts.conf, v->address.credential))
+                        unit_visit_audit(v, AUDIT_NOT_SHOWN, "");
                 return "there is no such credential on this socket";
-        if (!caller_may_use(&caller, v->credential))
+        }
+        if (!caller_may_use(&caller, v->credential)) {
+                unit_visit_audit(v, AUDIT_USE_DENIED, "");
                 return "the unit may not use it: add it to allow_units of the credential";
+        }
         if (*v->address.subject && !v->credential->subjects)
                 return "the credential takes no subjects (subjects = no)";
         return NULL;
 }
 
 /* True, and the address, if root is there and comes from one that a service manager would take. */
-static bool unit_visit_is_manager(int fd, struct unit_address *ret) {
+static bool unit_visit_is_manager(int fd, struct unit_address *ret, pid_t *ret_pid) {
         struct sockaddr_un address = { 0 };
         struct ucred cred = { .uid = PEER_OVERFLOW_ID };
         socklen_t len = sizeof(cred);
@@ -259,6 +279,7 @@ static bool unit_visit_is_manager(int fd, struct unit_address *ret) {
                             "credential: this socket is for LoadCredential= in a unit\"");
                 return false;
         }
+        *ret_pid = cred.pid;
         return true;
 }
 
@@ -269,8 +290,9 @@ static void unit_door_visit(struct unit_door *door, int fd) {
         struct unit_address address;
         struct unit_visit *v;
         const char *problem;
+        pid_t pid;
 
-        if (!unit_visit_is_manager(fd, &address))
+        if (!unit_visit_is_manager(fd, &address, &pid))
                 return;
         v = calloc(1, sizeof(*v));
         if (!v) {
@@ -282,6 +304,7 @@ static void unit_door_visit(struct unit_door *door, int fd) {
         v->fd = owned;
         owned = -1;
         v->address = address;
+        v->pid = pid;
         list_append(&s->visits, &v->link);
         s->n_visits++;
         unit_doors_update(s);

@@ -23,12 +23,14 @@
 
 #define UNIT_ADDRESS_MAX (sizeof(((struct sockaddr_un *) NULL)->sun_path)) /* with a NUL behind */
 
+struct audit;
 struct unit_sockets;
 
 struct unit_sockets_parts { /* all borrowed */
         const struct conf *conf;
         const int *fds; /* one for each socket of the configuration */
         struct broker *broker;
+        struct audit *audit;
         sd_event *event;
 };
 

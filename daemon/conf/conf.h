@@ -86,6 +86,14 @@ enum socket_protocol {
 };
 extern const char *const socket_protocol_names[SOCKET_PROTOCOL_MAX];
 
+enum audit_mode {
+        AUDIT_ALL,      /* the default: tokens handed out, and refusals */
+        AUDIT_REFUSALS,
+        AUDIT_OFF,
+        AUDIT_MODE_MAX,
+};
+extern const char *const audit_mode_names[AUDIT_MODE_MAX];
+
 struct conf_list { /* of words; `words` may be NULL when n is 0 */
         char **words;
         size_t n;
@@ -166,6 +174,7 @@ struct conf {
         char *state_dir;
         char *key_file; /* expanded; state_dir/bearerd.key unless set */
         enum log_level log_level;
+        enum audit_mode audit;
         struct conf_rule admin; /* besides root and the daemon's own uid */
         struct conf_provider **providers;
         size_t n_providers;

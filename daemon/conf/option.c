@@ -47,6 +47,12 @@ const char *const socket_protocol_names[SOCKET_PROTOCOL_MAX] = {
         [SOCKET_SYSTEMD_CREDENTIAL] = "systemd-credential",
 };
 
+const char *const audit_mode_names[AUDIT_MODE_MAX] = {
+        [AUDIT_ALL] = "all",
+        [AUDIT_REFUSALS] = "refusals",
+        [AUDIT_OFF] = "off",
+};
+
 static const char *const option_dialects[] = { "coze" };
 
 #define PAT    OPTION_TYPE(CREDENTIAL_PAT)
@@ -97,6 +103,8 @@ static const struct option options[] = {
         { SECTION_DAEMON, "log_level", value_choice, CONF(log_level), "info",
           CHOICE(log_level_names),
           .help = "The least important messages to log." },
+        { SECTION_DAEMON, "audit", value_choice, CONF(audit), "all", CHOICE(audit_mode_names),
+          .help = "What to log of who is given a token: all, refusals only, or nothing (off)." },
 
         { SECTION_PROVIDER, "dialect", value_choice, NONE, "coze", CHOICE(option_dialects),
           .help = "How the provider speaks OAuth." },

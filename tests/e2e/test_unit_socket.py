@@ -261,7 +261,7 @@ class Booted(unittest.TestCase):
         self.assertEqual(result, {"app": (True, token), longest: (True, token), "other": (True, ""),
                                   "careful": (False, "")})
         journal = (self.directory / "journal").read_text()
-        self.assertEqual(journal.count("event=unit_served"), 2, journal)
+        self.assertEqual(journal.count("event=token_handed_out"), 2, journal)
         self.assertRegex(journal, r"unit=other\.service event=unit_refused")
         self.assertNotIn(token[:20], journal)
 
