@@ -16,6 +16,7 @@
 #define PROTOCOL_PATH_EVENTS         "/v1/events"
 #define PROTOCOL_PATH_HEALTHZ        "/healthz"
 #define PROTOCOL_PATH_READYZ         "/readyz"
+#define PROTOCOL_PATH_METRICS        "/metrics"
 
 #define PROTOCOL_HEADER_EXPIRES_AT                                                                 \
         "Bearer-Expires-At" /* UNIX time; absent when the token never expires */

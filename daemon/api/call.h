@@ -46,6 +46,7 @@ struct call {
         char subject[PROTOCOL_SUBJECT_MAX + 1];
         struct variant variant;
         bool as_text;
+        bool gives_token; /* its reply is a token */
         struct ask ask;
         struct secret *token; /* to be set */
         wall_t expires_at;

@@ -41,6 +41,7 @@ static const struct route {
         { "DELETE", "/v1/authorizations/#", RIGHT_NONE, false, authorizations_delete },
         { "POST", "/v1/callback", RIGHT_NONE, true, authorizations_callback },
         { "GET", "/v1/events", RIGHT_NONE, false, events_get },
+        { "GET", "/metrics", RIGHT_NONE, false, metrics_get },
         { "GET", "/healthz", RIGHT_NONE, false, health_live },
         { "GET", "/readyz", RIGHT_NONE, false, health_ready },
 };

@@ -4,6 +4,7 @@
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,7 @@ struct server {
         size_t n_requests;          /* begun and not completed */
         bool stopping;
         struct streams streams;
+        atomic_uint_fast64_t *handed_out; /* tokens, by credential index; read by all */
         mono_t stop_by; /* answers that nobody reads are given up then */
 
         /* set by server_stop() before it posts `stop` */
@@ -83,6 +85,18 @@ void server_post(struct server *s, struct message *m) {
 
 struct streams *server_streams(struct server *s) {
         return &s->streams;
+}
+
+/* Only one thread counts, so that this need be no atomic addition. */
+void server_count(struct server *s, const struct conf_credential *c) {
+        atomic_uint_fast64_t *n = &s->handed_out[c->index];
+
+        atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+                              memory_order_relaxed);
+}
+
+uint64_t server_counted(const struct server *s, const struct conf_credential *c) {
+        return atomic_load_explicit(&s->handed_out[c->index], memory_order_relaxed);
 }
 
 void server_news(struct server *s) {
@@ -140,6 +154,8 @@ static struct caller *server_caller(struct MHD_Connection *connection) {
 static enum MHD_Result server_queue(struct call *call) {
         if (!call->reply.response)
                 return MHD_NO; /* out of memory: close */
+        if (call->gives_token)
+                server_count(call->server, call->credential);
         return MHD_queue_response(call->connection, call->reply.status, call->reply.response);
 }
 
@@ -434,6 +450,9 @@ int server_start(const struct server_parts *parts, struct server **ret) {
         streams_init(&s->streams, s, parts->feed);
         s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         r = s->epoll_fd < 0 ? -errno : inbox_new(&s->inbox);
+        s->handed_out = calloc(parts->conf->n_credentials + 1, sizeof(*s->handed_out));
+        if (!s->handed_out && r == 0)
+                r = -ENOMEM;
         if (r == 0)
                 r = server_open(s);
         if (r == 0)
@@ -465,6 +484,7 @@ struct server *server_free(struct server *s) {
         if (s->epoll_fd >= 0)
                 (void) close(s->epoll_fd);
         inbox_free(s->inbox);
+        free(s->handed_out);
         free(s);
         return NULL;
 }

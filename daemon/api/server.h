@@ -67,5 +67,9 @@ void server_resume(struct server *s, const struct caller *caller,
 int server_watch_peer(struct server *s, int fd, const void *what);
 void server_unwatch_peer(struct server *s, int fd);
 
+/* A token of this credential was handed out. Serving thread. */
+void server_count(struct server *s, const struct conf_credential *c);
+uint64_t server_counted(const struct server *s, const struct conf_credential *c); /* any thread */
+
 /* Tells the loop that a token was used after its time to be renewed. Serving thread. */
 void server_nudge(struct server *s, const char *key);

@@ -123,7 +123,8 @@ static bool token_is_due(struct token *t, mono_t now) {
 }
 
 static enum MHD_Result token_queue(struct server *s, struct MHD_Connection *connection,
-                                   struct token *t, mono_t now) {
+                                   const struct conf_credential *credential, struct token *t,
+                                   mono_t now) {
         struct MHD_Response *response = rendering_get(t, token_wants_text(connection), now);
 
         if (!response)
@@ -132,6 +133,7 @@ static enum MHD_Result token_queue(struct server *s, struct MHD_Connection *conn
                 atomic_store_explicit(&t->used, true, memory_order_relaxed);
         if (token_is_due(t, now))
                 server_nudge(s, t->key);
+        server_count(s, credential);
         return MHD_queue_response(connection, MHD_HTTP_OK, response);
 }
 
@@ -156,7 +158,7 @@ bool token_get_fast(struct server *s, struct MHD_Connection *connection,
         if (!token_is_good(t, now, q.min_ttl_us) ||
             (q.rejected && strcmp(q.rejected, t->fingerprint) == 0))
                 return false;
-        *ret_done = token_queue(s, connection, t, now);
+        *ret_done = token_queue(s, connection, credential, t, now);
         audit_record(p->audit, AUDIT_HANDED_OUT, caller, credential->name, q.subject,
                      t->fingerprint);
         return true;
@@ -179,6 +181,7 @@ static const struct {
 static struct reply token_reply(struct call *call, struct token *t) {
         struct reply reply = { .status = MHD_HTTP_OK };
 
+        call->gives_token = true;
         /* a response of its own: the shared one in the token belongs to the serving thread */
         reply.response = rendering_make(t, call->as_text,
                                         clock_mono(server_parts(call->server)->clock));

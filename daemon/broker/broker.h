@@ -75,7 +75,12 @@ struct credential_view { /* what may be told of a credential; never a secret */
         size_t subjects;
         bool has_warning;
         struct why warning;
+        size_t waiting;           /* callers */
+        const uint64_t *outcomes; /* of exchanges since the start, by refusal_kind; borrowed */
 };
+
+/* How long the answers of conf->providers[index] took. Borrowed. */
+const struct latency *broker_latency(const struct broker *b, size_t index);
 
 struct grant_view { /* what may be told of one subject of an interactive credential */
         const char *subject;

@@ -137,6 +137,7 @@ static void entry_unpark(struct ask *ask) {
         list_remove(&ask->link);
         timer_disarm(timers, &ask->timer);
         timers_release(timers);
+        ask->entry->pool->n_waiting--;
         ask->entry = NULL;
 }
 
@@ -253,6 +254,7 @@ static int entry_park(struct entry *e, struct ask *ask) {
         ask->entry = e;
         ask->timer = (struct timer){ .fn = entry_ask_timer };
         list_append(&e->waiting, &ask->link);
+        e->pool->n_waiting++;
         timer_arm(e->pool->timers, &ask->timer, ask->deadline);
         return 0;
 }
@@ -444,6 +446,7 @@ static void entry_succeed(struct entry *e, struct exchange_result *result) {
                 log_info("credential=%s event=recovered failures=%u", e->pool->credential->name,
                          failures);
         e->failures = 0;
+        e->pool->outcomes[REFUSAL_NONE]++;
         e->not_before = (mono_t){ 0 };
         e->pool->last_refusal.kind = REFUSAL_NONE;
         entry_step(e, EVENT_TOKEN);
@@ -508,6 +511,7 @@ static void entry_fail(struct entry *e, const struct refusal *refusal) {
         int64_t delay;
 
         e->refusal = *refusal;
+        e->pool->outcomes[refusal->kind]++;
         e->failures++;
         delay = backoff_delay(e->failures, base, refusal->retry_after_us, e->pool->random);
         e->not_before = mono_add(now, delay);

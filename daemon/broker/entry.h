@@ -43,6 +43,8 @@ struct entry_pool {
         const struct change_listener *listener;
         size_t count[ENTRY_STATE_MAX]; /* of entries in each state */
         size_t n_subjects;             /* of entries with a subject */
+        size_t n_waiting;              /* callers */
+        uint64_t outcomes[REFUSAL_KIND_MAX]; /* of exchanges; REFUSAL_NONE: a token */
         struct refusal last_refusal;   /* kind REFUSAL_NONE: there was none, or it is over */
         wall_t last_refusal_at;
 

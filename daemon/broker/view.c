@@ -93,7 +93,13 @@ void broker_view(const struct broker *b, const struct conf_credential *conf,
         }
         if (credential_type_is_interactive(conf->type))
                 broker_view_grants(b, conf, &v);
+        v.waiting = c->pool.n_waiting;
+        v.outcomes = c->pool.outcomes;
         *ret = v;
+}
+
+const struct latency *broker_latency(const struct broker *b, size_t index) {
+        return upstream_latency(b->upstreams[index]);
 }
 
 struct broker_page_walk {

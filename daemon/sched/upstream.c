@@ -17,12 +17,14 @@ struct upstream {
         const struct clock *clock;
         const struct random *random;
         int64_t skew_s; /* the provider's clock minus ours */
+        struct latency latency;
 };
 
 struct upstream_call {
         struct upstream *upstream;
         struct exchange exchange;
         wall_t sent;
+        mono_t begun;
         upstream_done_fn *done;
         void *user;
 };
@@ -37,7 +39,11 @@ int upstream_new(const struct conf_provider *provider, const struct transport *t
         u = calloc(1, sizeof(*u));
         if (!u)
                 return RAISE(-ENOMEM);
-        *u = (struct upstream){ provider, dialect, transport, clock, random, 0 };
+        *u = (struct upstream){ .provider = provider,
+                                .dialect = dialect,
+                                .transport = transport,
+                                .clock = clock,
+                                .random = random };
         *ret = u;
         return 0;
 }
@@ -79,6 +85,7 @@ static void upstream_done(void *user, const struct http_response *resp) {
                 upstream_fill_transport_failure(resp, &result.refusal);
                 result.maybe_done = resp->outcome == HTTP_UNKNOWN;
         } else {
+                latency_add(&u->latency, mono_until(call->begun, clock_mono(u->clock)));
                 r = u->dialect->decode(&call->exchange, resp, call->sent, clock_wall(u->clock),
                                        &result);
                 if (r < 0) {
@@ -98,6 +105,10 @@ static void upstream_done(void *user, const struct http_response *resp) {
         free(call);
 }
 
+const struct latency *upstream_latency(const struct upstream *u) {
+        return &u->latency;
+}
+
 int upstream_begin(struct upstream *u, const struct exchange *x, upstream_done_fn *done, void *user,
                    struct upstream_call **ret) {
         AUTO(http_request_freep) struct http_request *req = NULL;
@@ -109,7 +120,7 @@ int upstream_begin(struct upstream *u, const struct exchange *x, upstream_done_f
         call = calloc(1, sizeof(*call));
         if (!call)
                 return RAISE(-ENOMEM);
-        *call = (struct upstream_call){ u, *x, now, done, user };
+        *call = (struct upstream_call){ u, *x, now, clock_mono(u->clock), done, user };
         random_fill(u->random, random, sizeof(random));
         r = u->dialect->encode(x, (wall_t){ now.s + u->skew_s }, random, &req);
         if (r < 0)

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "provider/dialect.h"
+#include "sched/latency.h"
 
 struct upstream;
 struct upstream_call;
@@ -24,6 +25,9 @@ int upstream_new(const struct conf_provider *provider, const struct transport *t
                  const struct clock *clock, const struct random *random, struct upstream **ret);
 struct upstream *upstream_free(
         struct upstream *u); /* all calls must be done or cancelled; returns NULL */
+
+/* How long its answers took, those that never came left out. Valid as long as it is. */
+const struct latency *upstream_latency(const struct upstream *u);
 
 /* Begins an exchange. What `x` points at must live until done() or cancel. done() is never called from within.
  * 0 and *ret; -ENOMEM, -EIO (signing): nothing was sent. */

@@ -1,0 +1,227 @@
+#include <inttypes.h>
+#include <microhttpd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/handlers.h"
+#include "api/server.h"
+#include "api/stream.h"
+#include "base/err.h"
+#include "client/protocol.h"
+
+/*
+ * GET /metrics
+ *
+ * OpenMetrics text; Prometheus' older format for who asks for text/plain and not for the other. Shows the credentials
+ * that the socket shows, to whoever can connect: names, states and numbers, no subject and no fingerprint.
+ */
+
+struct metrics {
+        struct call *call;
+        const struct broker *broker;
+        bool is_old; /* text/plain; version=0.0.4 */
+        FILE *out;
+        const struct conf_credential *credential; /* of the samples now ... */
+        struct credential_view view;              /* ... and what it does */
+};
+
+static int64_t metrics_now(const struct metrics *m) {
+        return clock_wall(server_parts(m->call->server)->clock).s;
+}
+
+__attribute__((format(printf, 3, 4))) static void metrics_sample(struct metrics *m,
+                                                                 const char *name,
+                                                                 const char *format, ...) {
+        va_list ap;
+
+        /* a name of the configuration holds nothing that would have to be escaped: text_is_name() */
+        (void) fprintf(m->out, "bearerd_%s{credential=\"%s\"", name, m->credential->name);
+        va_start(ap, format);
+        (void) vfprintf(m->out, format, ap);
+        va_end(ap);
+}
+
+static void metrics_state(struct metrics *m, const char *name) {
+        for (size_t i = 0; i < CREDENTIAL_STATE_MAX; i++)
+                metrics_sample(m, name, ",type=\"%s\",state=\"%s\"} %d\n",
+                               credential_type_names[m->credential->type],
+                               credential_state_names[i], m->view.state == i);
+}
+
+/* A token that has run out is told as that, not left out. */
+static void metrics_token_left(struct metrics *m, const char *name) {
+        if (m->view.has_expires_at)
+                metrics_sample(m, name, "} %" PRId64 "\n", m->view.expires_at.s - metrics_now(m));
+}
+
+static void metrics_grant_left(struct metrics *m, const char *name) {
+        if (m->view.has_grant_expires_at)
+                metrics_sample(m, name, "} %" PRId64 "\n",
+                               m->view.grant_expires_at.s - metrics_now(m));
+}
+
+static void metrics_grants(struct metrics *m, const char *name) {
+        if (credential_type_is_interactive(m->credential->type))
+                metrics_sample(m, name, "} %zu\n",
+                               m->view.subjects + (m->view.has_grant_expires_at ? 1 : 0));
+}
+
+static void metrics_renewals(struct metrics *m, const char *name) {
+        if (credential_type_is_static(m->credential->type))
+                return;
+        for (size_t i = 0; i < REFUSAL_KIND_MAX; i++) {
+                if (i >= REFUSAL_PENDING)
+                        break; /* of a device's polling, not of a renewal */
+                metrics_sample(m, name, ",outcome=\"%s\"} %" PRIu64 "\n",
+                               i == REFUSAL_NONE ? "success" : refusal_kind_names[i],
+                               m->view.outcomes[i]);
+        }
+}
+
+static void metrics_waiting(struct metrics *m, const char *name) {
+        metrics_sample(m, name, "} %zu\n", m->view.waiting);
+}
+
+static void metrics_handed_out(struct metrics *m, const char *name) {
+        metrics_sample(m, name, "} %" PRIu64 "\n", server_counted(m->call->server, m->credential));
+}
+
+static const struct {
+        const char *name; /* without "bearerd_" and "_total" */
+        const char *type;
+        const char *unit; /* NULL: none */
+        const char *help;
+        void (*write)(struct metrics *m, const char *name);
+} metrics_of_credentials[] = {
+        { "credential_state", "gauge", NULL, "1 for the state that the credential is in, else 0.",
+          metrics_state },
+        { "token_remaining_seconds", "gauge", "seconds",
+          "Until the token ends; absent if it is not known to.", metrics_token_left },
+        { "grant_remaining_seconds", "gauge", "seconds",
+          "Until the refresh token of the credential's own grant would end unused.",
+          metrics_grant_left },
+        { "grants", "gauge", NULL, "Grants that are kept.", metrics_grants },
+        { "renewals", "counter", NULL, "Attempts to obtain a token, by how they ended.",
+          metrics_renewals },
+        { "callers_waiting", "gauge", NULL, "Callers who wait for a token.", metrics_waiting },
+        { "tokens_handed_out", "counter", NULL, "Answers that were a token.", metrics_handed_out },
+};
+
+static void metrics_head(struct metrics *m, const char *name, const char *type, const char *unit,
+                         const char *help) {
+        const char *total = m->is_old && strcmp(type, "counter") == 0 ? "_total" : "";
+
+        (void) fprintf(m->out, "# TYPE bearerd_%s%s %s\n", name, total, type);
+        if (unit && !m->is_old)
+                (void) fprintf(m->out, "# UNIT bearerd_%s %s\n", name, unit);
+        (void) fprintf(m->out, "# HELP bearerd_%s%s %s\n", name, total, help);
+}
+
+static void metrics_write_credentials(struct metrics *m, size_t what) {
+        const struct conf *conf = server_parts(m->call->server)->conf;
+        const char *name = metrics_of_credentials[what].name;
+        const char *type = metrics_of_credentials[what].type;
+        char sample[64];
+
+        metrics_head(m, name, type, metrics_of_credentials[what].unit,
+                     metrics_of_credentials[what].help);
+        (void) snprintf(sample, sizeof(sample), "%s%s", name,
+                        strcmp(type, "counter") == 0 ? "_total" : "");
+        for (size_t i = 0; i < conf->n_credentials; i++) {
+                m->credential = conf->credentials[i];
+                if (!caller_find_credential(m->call->caller, conf, m->credential->name))
+                        continue;
+                broker_view(m->broker, m->credential, &m->view);
+                metrics_of_credentials[what].write(m, sample);
+        }
+}
+
+/* Only the providers of credentials that are shown. */
+static bool metrics_shows(const struct metrics *m, const struct conf_provider *provider) {
+        const struct conf *conf = server_parts(m->call->server)->conf;
+
+        for (size_t i = 0; i < conf->n_credentials; i++)
+                if (conf->credentials[i]->provider == provider &&
+                    caller_find_credential(m->call->caller, conf, conf->credentials[i]->name))
+                        return true;
+        return false;
+}
+
+static void metrics_write_latency(struct metrics *m) {
+        static const char name[] = "upstream_duration_seconds";
+        const struct conf *conf = server_parts(m->call->server)->conf;
+
+        metrics_head(m, name, "histogram", "seconds", "How long a provider took to answer.");
+        for (size_t p = 0; p < conf->n_providers; p++) {
+                const struct latency *l = broker_latency(m->broker, p);
+                const char *provider = conf->providers[p]->name;
+                uint64_t sum = 0;
+
+                if (!metrics_shows(m, conf->providers[p]))
+                        continue;
+                for (size_t i = 0; i < LATENCY_BUCKETS; i++) {
+                        sum += l->buckets[i];
+                        (void) fprintf(m->out,
+                                       "bearerd_%s_bucket{provider=\"%s\",le=\"%.3f\"} %" PRIu64
+                                       "\n",
+                                       name, provider,
+                                       (double) latency_bounds_us[i] / (double) US_PER_S, sum);
+                }
+                (void) fprintf(m->out,
+                               "bearerd_%s_bucket{provider=\"%s\",le=\"+Inf\"} %" PRIu64 "\n"
+                               "bearerd_%s_sum{provider=\"%s\"} %.6f\n"
+                               "bearerd_%s_count{provider=\"%s\"} %" PRIu64 "\n",
+                               name, provider, l->n, name, provider,
+                               (double) l->sum_us / (double) US_PER_S, name, provider, l->n);
+        }
+}
+
+static void metrics_write(struct metrics *m) {
+        metrics_head(m, "build_info", "gauge", NULL, "1; the version of bearerd.");
+        (void) fprintf(m->out, "bearerd_build_info{version=\"%s\"} 1\n", BEARERD_VERSION);
+        metrics_head(m, "event_readers", "gauge", NULL, "Connections that read events.");
+        (void) fprintf(m->out, "bearerd_event_readers %zu\n",
+                       atomic_load(&server_streams(m->call->server)->n));
+        for (size_t i = 0; i < N_ELEMENTS(metrics_of_credentials); i++)
+                metrics_write_credentials(m, i);
+        metrics_write_latency(m);
+        if (!m->is_old)
+                (void) fputs("# EOF\n", m->out);
+}
+
+static void metrics_work(struct call *call, struct broker *broker) {
+        struct metrics m = { .call = call, .broker = broker, .is_old = call->as_text };
+        struct reply reply = { .status = MHD_HTTP_OK };
+        char *text = NULL;
+        size_t len = 0;
+
+        m.out = open_memstream(&text, &len);
+        if (m.out) {
+                metrics_write(&m);
+                if (fclose(m.out) == 0) {
+                        struct secret *body = secret_new(text,
+                                                         len); /* none; what a reply is made of */
+
+                        reply.response = reply_response(
+                                body, m.is_old ? "text/plain; version=0.0.4; charset=utf-8"
+                                               : "application/openmetrics-text; version=1.0.0; "
+                                                 "charset=utf-8");
+                }
+                free(text);
+        }
+        call_return(call, reply);
+}
+
+struct reply metrics_get(struct call *call) {
+        const char *accept = MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND,
+                                                         MHD_HTTP_HEADER_ACCEPT);
+        struct reply reply;
+
+        if (handler_refuse_query(call, &reply) < 0)
+                return reply;
+        call->as_text = accept && strstr(accept, "text/plain") &&
+                        !strstr(accept, "application/openmetrics-text");
+        call_cross(call, metrics_work);
+        return HANDLER_CROSSED;
+}
