@@ -43,9 +43,15 @@ static struct authorizations *world_book(const struct world *w) {
         return broker_authorizations(w->broker);
 }
 
-static int login_try(struct world *w, struct login *l, int which, const char *subject) {
+static int login_try_as(struct world *w, struct login *l, int which, const char *subject,
+                        uid_t uid) {
         *l = (struct login){ .world = w, .watch = { .changed = login_told } };
-        return authorization_start(world_book(w), w->credentials[which], subject, login_started, l);
+        return authorization_start(world_book(w), w->credentials[which], subject, uid,
+                                   login_started, l);
+}
+
+static int login_try(struct world *w, struct login *l, int which, const char *subject) {
+        return login_try_as(w, l, which, subject, 0);
 }
 
 static void login_watch(struct login *l, int64_t wait_us) {
@@ -914,18 +920,48 @@ START_TEST(there_is_room_for_a_thousand)
         world_start(&w);
         for (unsigned i = 0; i < AUTHORIZATIONS_MAX; i++) {
                 (void) snprintf(subject, sizeof(subject), "s%u", i);
-                ck_assert_int_eq(login_try(&w, &logins[i], SITE, subject), 0);
+                ck_assert_int_eq(login_try_as(&w, &logins[i], SITE, subject, i / 256), 0);
         }
         ck_assert_uint_eq(w.pending, AUTHORIZATIONS_MAX);
-        ck_assert_int_eq(login_try(&w, &l, SITE, "one-more"), AUTHORIZATION_E_TOO_MANY);
+        ck_assert_int_eq(login_try_as(&w, &l, SITE, "one-more", 9), AUTHORIZATION_E_TOO_MANY);
         ck_assert_uint_eq(l.started, 0);
         authorization_cancel(logins[500].a, "for this test"); /* makes room, once it was told */
-        ck_assert_int_eq(login_try(&w, &l, SITE, "one-more"), AUTHORIZATION_E_TOO_MANY);
+        ck_assert_int_eq(login_try_as(&w, &l, SITE, "one-more", 9), AUTHORIZATION_E_TOO_MANY);
         world_pass(&w, 1);
         for (unsigned i = 0; i < 3; i++) { /* of one subject only one can be pending */
-                ck_assert_int_eq(login_try(&w, &l, SITE, "one-more"),
+                ck_assert_int_eq(login_try_as(&w, &l, SITE, "one-more", 9),
                                  i == 0 ? 0 : AUTHORIZATION_E_TOO_MANY);
         }
+        world_done(&w);
+}
+END_TEST
+
+START_TEST(one_user_cannot_use_up_the_room)
+{
+        static struct login logins[256], others[10];
+        char subject[16];
+        struct login l;
+        struct world w;
+
+        world_start(&w);
+        ck_assert_int_eq(login_try_as(&w, &others[0], SITE, "bob", 2), 0);
+        authorization_cancel(others[0].a, "for this test");
+        world_pass(&w, 1);
+        for (unsigned i = 0; i < N_ELEMENTS(logins); i++) {
+                (void) snprintf(subject, sizeof(subject), "s%u", i);
+                ck_assert_int_eq(login_try_as(&w, &logins[i], SITE, subject, 1), 0);
+        }
+        ck_assert_int_eq(login_try_as(&w, &l, SITE, "more", 1), AUTHORIZATION_E_TOO_MANY);
+        for (unsigned i = 1; i < N_ELEMENTS(others); i++) { /* another user is not concerned */
+                (void) snprintf(subject, sizeof(subject), "o%u", i);
+                ck_assert_int_eq(login_try_as(&w, &others[i], SITE, subject, 2), 0);
+        }
+        authorization_cancel(logins[7].a, "for this test");
+        world_pass(&w, 1);
+        ck_assert_int_eq(login_try_as(&w, &l, SITE, "more", 1), 0); /* in the place of that */
+        ck_assert_uint_eq(w.pending, 256 + 9);
+        ck_assert_ptr_nonnull(
+                authorizations_find(world_book(&w), others[0].a->id)); /* not of bob's */
         world_done(&w);
 }
 END_TEST
@@ -1108,6 +1144,7 @@ static void add(TCase *tc) {
         tcase_add_loop_test(tc, a_device_that_cannot_start, 0, N_ELEMENTS(device_failures));
         tcase_add_test(tc, a_device_is_overtaken_while_it_starts);
         tcase_add_test(tc, there_is_room_for_a_thousand);
+        tcase_add_test(tc, one_user_cannot_use_up_the_room);
         tcase_add_test(tc, one_person_cannot_use_up_the_room);
         tcase_add_test(tc, a_stop_cancels_all_and_takes_no_more);
         tcase_add_test(tc, freed_with_somebody_watching);

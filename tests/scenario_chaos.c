@@ -139,7 +139,7 @@ static void chaos_authorize(void) {
         struct authorization *a = NULL;
 
         ck_assert_int_eq(authorization_start(broker_authorizations(chaos.s.w.broker),
-                                             chaos.s.w.credentials[SITE], people[person],
+                                             chaos.s.w.credentials[SITE], people[person], 0,
                                              chaos_started, &a),
                          0);
         ck_assert_int_eq(authorization_deliver(a, person ? "code-bob" : "code-alice", NULL, NULL),

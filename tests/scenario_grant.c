@@ -1045,7 +1045,7 @@ static void stage_authorize(struct stage *s) {
         size_t others = stage_waiting(s);
 
         ck_assert_int_eq(authorization_start(broker_authorizations(s->w.broker),
-                                             s->w.credentials[SITE], "alice", on_started, NULL),
+                                             s->w.credentials[SITE], "alice", 0, on_started, NULL),
                          0);
         ck_assert_int_eq(authorization_deliver(last_started, "a-code", NULL, NULL), 0);
         ck_assert_uint_eq(stage_waiting(s), others + 1);
@@ -1109,7 +1109,7 @@ START_TEST(an_old_refresh_is_dropped_for_a_new_grant)
 
         stage_start(&s);
         ck_assert_int_eq(authorization_start(broker_authorizations(s.w.broker),
-                                             s.w.credentials[SITE], "alice", on_started, NULL),
+                                             s.w.credentials[SITE], "alice", 0, on_started, NULL),
                          0);
         ck_assert_int_eq(authorization_deliver(last_started, "a-code", NULL, NULL), 0);
         stage_ask(&s, &c, "alice");
@@ -1183,7 +1183,7 @@ START_TEST(a_forgotten_grant_is_not_taken_for_its_successor)
         ck_assert_int_eq(first->state, AUTHORIZATION_CANCELLED);
         ck_assert_ptr_nonnull(strstr(first->reason.text, "logout"));
         ck_assert_int_eq(authorization_start(broker_authorizations(s.w.broker),
-                                             s.w.credentials[SITE], "alice", on_started, NULL),
+                                             s.w.credentials[SITE], "alice", 0, on_started, NULL),
                          0);
         ck_assert_int_eq(authorization_deliver(last_started, "another-code", NULL, NULL), 0);
         stage_give(&s, &(struct provider){ "alice", 200, false }, true);

@@ -85,7 +85,7 @@ static void rig_started(void *user, struct authorization *a) {
 
 static void rig_begin(struct rig *rig) {
         ck_assert_int_eq(authorization_start(broker_authorizations(rig->w.broker), rig->credential,
-                                             "alice", rig_started, rig),
+                                             "alice", 0, rig_started, rig),
                          0);
         ck_assert_ptr_nonnull(rig->authorization);
         rig_tell(rig);

@@ -441,6 +441,15 @@ static const struct {
         { PAT3 "fallback = bot\n" JWT6 "fallback = tv\n" TV4 "fallback = bot\n",
           ":11: [credential bot] fallback: goes round in a circle, back to bot", NULL },
 
+        /* counts */
+        { "[daemon]\nconnections_per_user = 0\n",
+          ":2: [daemon] connections_per_user: must lie between 1 and 16384", NULL },
+        { "[daemon]\nconnections_per_user = 99999999999999999999999\n",
+          "must lie between 1 and 16384", NULL },
+        { "[daemon]\nconnections_per_user = -1\n", "must be a whole number from 1 to 16384", NULL },
+        { "[daemon]\nconnections_per_user = 4k\n", "must be a whole number from 1 to 16384", NULL },
+        { "[daemon]\nauthorizations_per_user = 1024\nidle_timeout = 1s\n", NULL, NULL },
+
         /* sockets */
         { "[socket a]\n", ":1: [socket a] path: is required", NULL },
         { "[socket a]\npath = ^/bearerd/bearerd.sock\n",
@@ -917,10 +926,15 @@ START_TEST(table)
         for (const struct option *o = NULL; (o = option_next(o));) {
                 ck_assert_ptr_eq(option_find(o->section, o->key), o); /* no key twice */
                 ck_assert_msg(o->help && strlen(o->help) > 10, "%s", o->key);
-                ck_assert_msg((o->parse == value_span) == (o->min && o->max), "%s", o->key);
+                ck_assert_msg((o->parse == value_span || o->parse == value_count) ==
+                                      (o->min && o->max),
+                              "%s", o->key);
                 ck_assert_msg((o->parse == value_choice) == (o->n_words > 0), "%s", o->key);
                 ck_assert_msg(!o->standard || !o->required, "%s", o->key);
-                if (o->min) {
+                if (o->parse == value_count) {
+                        ck_assert_int_le(atoi(o->min), atoi(o->standard));
+                        ck_assert_int_le(atoi(o->standard), atoi(o->max));
+                } else if (o->min) {
                         int64_t min = -1, max = -1, us = -1;
 
                         ck_assert_int_eq(text_parse_span(o->min, &min), 0);

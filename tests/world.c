@@ -74,6 +74,7 @@ static void world_conf(struct world *w) {
                 .n_providers = 1,
                 .credentials = w->credentials,
                 .n_credentials = N_CREDENTIALS,
+                .authorizations_per_user = 256,
         };
         ck_assert_int_eq(conf_index(&w->conf), 0);
 }

@@ -106,7 +106,7 @@ static void authorizations_started(void *user, struct authorization *a) {
 
 static void authorizations_start_work(struct call *call, struct broker *broker) {
         int r = authorization_start(broker_authorizations(broker), call->credential, call->subject,
-                                    authorizations_started, call);
+                                    call->caller->peer.uid, authorizations_started, call);
 
         if (r == AUTHORIZATION_E_TOO_MANY)
                 call_return(

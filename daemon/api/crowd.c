@@ -154,13 +154,14 @@ struct guest *crowd_overdue(struct crowd *c, mono_t now, enum guest_phase *ret_p
         return NULL;
 }
 
-struct guest *crowd_oldest(struct crowd *c) {
+struct guest *crowd_oldest(struct crowd *c, mono_t since) {
         struct guest *arrived = crowd_head(c, GUEST_ARRIVED), *idle = crowd_head(c, GUEST_IDLE);
         struct guest *g = !idle || (arrived && mono_before(arrived->since, idle->since)) ? arrived
-                                                                                        : idle;
+                                                                                         : idle;
 
-        if (g)
-                guest_go(c, g);
+        if (!g || !mono_before(g->since, since))
+                return NULL;
+        guest_go(c, g);
         return g;
 }
 
@@ -188,7 +189,7 @@ int crowd_enter(struct crowd *c, struct guest *g, uint32_t uid, mono_t now,
                 leaver = crowd_oldest_of(c, u);
                 fits = leaver != NULL;
         } else if (c->n >= c->max) {
-                leaver = crowd_oldest(c);
+                leaver = crowd_oldest(c, MONO_NEVER);
                 fits = leaver != NULL;
         }
         if (!fits && u->n_surplus >= CROWD_SURPLUS_MAX) {

@@ -80,8 +80,8 @@ mono_t crowd_next(const struct crowd *c);
 /* Somebody whose time is up, GONE already, and the phase it was in; or NULL. */
 struct guest *crowd_overdue(struct crowd *c, mono_t now, enum guest_phase *ret_phase);
 
-/* The guest that has rested for the longest, GONE already; or NULL: nobody rests. */
-struct guest *crowd_oldest(struct crowd *c);
+/* The guest that has rested for the longest, GONE already; or NULL: nobody has since before `since`. */
+struct guest *crowd_oldest(struct crowd *c, mono_t since);
 
 uint32_t guest_uid(const struct guest *g);
 

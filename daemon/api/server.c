@@ -1,5 +1,6 @@
 #include "api/server.h"
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <microhttpd.h>
 #include <pthread.h>
@@ -11,26 +12,44 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "api/call.h"
 #include "api/caller.h"
+#include "api/crowd.h"
 #include "api/route.h"
 #include "api/stream.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/random.h"
+#include "client/protocol.h"
 #include "policy/policy.h"
 
 #define SERVER_EVENTS    16
 #define SERVER_PEAK_MIN  128            /* connections; fewer are not worth the trouble */
-#define SERVER_SPARE_FDS 64             /* descriptors that the rest of the daemon needs */
+#define SERVER_SPARE_FDS 128            /* descriptors that the rest of the daemon needs */
+#define SERVER_MARGIN    128 /* connections that are being closed, or told that they are too many */
+#define SERVER_GIVE_WAY  16  /* connections that make room when there are no descriptors left */
+#define SERVER_RETRY_US  (250 * US_PER_MS) /* before another try to accept then */
 #define SERVER_STOP_US   (2 * US_PER_S) /* for callers to take their last answers */
 
 struct listener { /* one socket of the configuration */
         struct server *server;
         const struct conf_socket *socket;
         struct MHD_Daemon *daemon;
-        bool resumed; /* a connection of it has been resumed: it has something to do */
+        int epoll_fd;         /* libmicrohttpd's */
+        size_t n_connections; /* that libmicrohttpd has open */
+        bool resumed;         /* a connection of it has been resumed: it has something to do */
+        bool troubled;        /* libmicrohttpd has complained: of a lack of descriptors? */
+        bool starved;         /* it has none to accept with */
+        bool unwatched;       /* so that the connections that wait to be accepted wake nobody */
+};
+
+struct connection {
+        struct guest guest;
+        struct caller *caller;
+        int fd; /* libmicrohttpd's */
 };
 
 struct server {
@@ -46,6 +65,9 @@ struct server {
         size_t n_connections, peak; /* `peak` since memory was last given back */
         size_t n_suspended;         /* connections */
         size_t n_requests;          /* begun and not completed */
+        struct crowd crowd;
+        mono_t now;   /* when this turn of the loop began */
+        mono_t retry; /* for those starved; MONO_NEVER: nobody is */
         bool stopping;
         struct streams streams;
         atomic_uint_fast64_t *handed_out; /* tokens, by credential index; read by all */
@@ -65,8 +87,22 @@ const struct server_parts *server_parts(const struct server *s) {
 
 /* --- calls between the threads --- */
 
+static struct connection *server_connection_of(struct MHD_Connection *connection) {
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+                connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+        return info ? info->socket_context : NULL;
+}
+
+/* Of a request, so that its connection is known. */
+static void server_move(struct server *s, struct MHD_Connection *connection,
+                        enum guest_phase phase) {
+        crowd_move(&s->crowd, &server_connection_of(connection)->guest, phase, s->now);
+}
+
 void server_suspend(struct server *s, struct MHD_Connection *connection) {
         s->n_suspended++;
+        server_move(s, connection, GUEST_WAITING);
         MHD_suspend_connection(connection);
 }
 
@@ -76,6 +112,7 @@ void server_resume(struct server *s, const struct caller *caller,
         for (size_t i = 0; i < s->parts.conf->n_sockets; i++)
                 if (s->listeners[i].socket == caller->socket)
                         s->listeners[i].resumed = true;
+        server_move(s, connection, GUEST_ACTIVE);
         MHD_resume_connection(connection);
 }
 
@@ -136,19 +173,15 @@ static char server_seen_odd; /* the same, after an odd path */
 
 /* Decoded, "%00" would end the path and "%2f" divide it: odd, and nothing of ours. */
 static void *server_look_at_line(void *cls, const char *uri, struct MHD_Connection *connection) {
-        (void) cls;
-        (void) connection;
+        struct listener *l = cls;
+        struct connection *c = server_connection_of(connection);
+
+        if (c)
+                crowd_move(&l->server->crowd, &c->guest, GUEST_ACTIVE, l->server->now);
         for (; *uri && *uri != '?'; uri++)
                 if (*uri == '%' && (strncmp(uri, "%00", 3) == 0 || strncasecmp(uri, "%2f", 3) == 0))
                         return &server_odd_path;
         return NULL;
-}
-
-static struct caller *server_caller(struct MHD_Connection *connection) {
-        const union MHD_ConnectionInfo *info = MHD_get_connection_info(
-                connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-
-        return info ? info->socket_context : NULL;
 }
 
 static enum MHD_Result server_queue(struct call *call) {
@@ -159,22 +192,46 @@ static enum MHD_Result server_queue(struct call *call) {
         return MHD_queue_response(call->connection, call->reply.status, call->reply.response);
 }
 
+/* Given at once it closes the connection, whatever else would come on it. */
+static enum MHD_Result server_tell_surplus(struct MHD_Connection *connection,
+                                           const struct guest *guest) {
+        struct reply reply;
+        struct why why;
+        enum MHD_Result done;
+
+        (void) why_set(&why, 0,
+                       "user %u has too many connections to bearerd with a request under way: "
+                       "close some, or raise connections_per_user in bearerd.conf(5)",
+                       (unsigned) guest_uid(guest));
+        reply = reply_upstream_error(MHD_HTTP_TOO_MANY_REQUESTS, PROTOCOL_SLOW_DOWN, why.text, NULL,
+                                     US_PER_S);
+        if (!reply.response)
+                return MHD_NO;
+        done = MHD_queue_response(connection, reply.status, reply.response);
+        MHD_destroy_response(reply.response);
+        return done;
+}
+
 static enum MHD_Result server_handle(void *cls, struct MHD_Connection *connection, const char *url,
                                      const char *method, const char *version,
                                      const char *upload_data, size_t *upload_size, void **req_cls) {
         struct listener *l = cls;
         struct server *s = l->server;
-        struct caller *caller = server_caller(connection);
+        struct connection *known = server_connection_of(connection);
+        struct caller *caller;
         struct call *call;
 
         (void) version;
-        if (!caller)
-                return MHD_NO; /* nobody knows who that is */
+        if (!known)
+                return MHD_NO; /* nobody knows who that is, or it was refused */
+        caller = known->caller;
         if (!*req_cls || *req_cls == &server_odd_path) {
                 /* an answer now would be taken for an early one and close the connection (performance.md section 3) */
                 *req_cls = *req_cls ? &server_seen_odd : &server_seen;
                 s->n_requests++;
-                return MHD_YES;
+                return known->guest.phase == GUEST_SURPLUS
+                               ? server_tell_surplus(connection, &known->guest)
+                               : MHD_YES;
         }
         if (*req_cls == &server_seen && *upload_size == 0) {
                 enum MHD_Result done;
@@ -204,9 +261,11 @@ static enum MHD_Result server_handle(void *cls, struct MHD_Connection *connectio
 static void server_completed(void *cls, struct MHD_Connection *connection, void **req_cls,
                              enum MHD_RequestTerminationCode code) {
         struct listener *l = cls;
+        struct connection *c = server_connection_of(connection);
 
-        (void) connection;
         (void) code;
+        if (c)
+                crowd_move(&l->server->crowd, &c->guest, GUEST_IDLE, l->server->now);
         if (!*req_cls || *req_cls == &server_odd_path)
                 return;
         l->server->n_requests--;
@@ -215,14 +274,12 @@ static void server_completed(void *cls, struct MHD_Connection *connection, void 
         *req_cls = NULL;
 }
 
-static struct caller *server_meet(struct listener *l, struct MHD_Connection *connection) {
-        const union MHD_ConnectionInfo *info = MHD_get_connection_info(
-                connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+static struct caller *server_meet(struct listener *l, int fd) {
         struct server *s = l->server;
         struct caller *caller = NULL;
         int r;
 
-        r = caller_new(info->connect_fd, l->socket, s->needs, &caller);
+        r = caller_new(fd, l->socket, s->needs, &caller);
         if (r < 0) {
                 log_warning("event=caller_unknown error=\"%s\" advice=\"the connection is closed\"",
                             strerror(-r));
@@ -230,6 +287,53 @@ static struct caller *server_meet(struct listener *l, struct MHD_Connection *con
         }
         caller->is_admin = policy_allows(policy_admin(s->parts.conf, geteuid(), &caller->peer));
         return caller;
+}
+
+/* libmicrohttpd sees that it is over, and closes it. */
+static void server_cut(struct guest *guest) {
+        (void) shutdown(list_entry(guest, struct connection, guest)->fd,
+                        SHUT_RDWR); /* fails when the peer was faster */
+}
+
+static struct connection *connection_free(struct connection *c) {
+        caller_free(c->caller);
+        free(c);
+        return NULL;
+}
+
+/* NULL: it is closed, and nobody waits for its request. */
+static struct connection *server_welcome(struct listener *l, struct MHD_Connection *connection) {
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+                connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        struct connection *c = calloc(1, sizeof(*c));
+        struct server *s = l->server;
+        struct guest *leaver = NULL;
+        int r = -ENOMEM;
+
+        if (c) {
+                c->fd = info->connect_fd;
+                c->caller = server_meet(l, c->fd);
+        }
+        if (c && c->caller)
+                r = crowd_enter(&s->crowd, &c->guest, c->caller->peer.uid, s->now, &leaver);
+        if (leaver)
+                server_cut(leaver);
+        if (r == CROWD_E_SURPLUS && guest_is_news(&c->guest, s->now))
+                log_warning(
+                        "event=too_many_connections uid=%u connections=%zu advice=\"more are answered "
+                        "with 429: see connections_per_user in bearerd.conf(5)\"",
+                        (unsigned) guest_uid(&c->guest), guest_peers(&c->guest));
+        if (r == 0 || r == CROWD_E_SURPLUS)
+                return c;
+        (void) shutdown(info->connect_fd, SHUT_RDWR);
+        return c ? connection_free(c) : NULL;
+}
+
+static void server_part(struct server *s, struct connection *c) {
+        if (!c)
+                return;
+        crowd_leave(&s->crowd, &c->guest);
+        connection_free(c);
 }
 
 /* The memory of many connections that have gone stays in the heap unless the allocator is told. */
@@ -246,11 +350,14 @@ static void server_connection(void *cls, struct MHD_Connection *connection, void
         struct server *s = l->server;
 
         if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-                *socket_context = server_meet(l, connection);
+                l->n_connections++;
+                *socket_context = server_welcome(l, connection);
                 if (++s->n_connections > s->peak)
                         s->peak = s->n_connections;
         } else {
-                *socket_context = caller_free(*socket_context);
+                server_part(s, *socket_context);
+                *socket_context = NULL;
+                l->n_connections--;
                 s->n_connections--;
                 server_give_back(s);
         }
@@ -259,8 +366,9 @@ static void server_connection(void *cls, struct MHD_Connection *connection, void
 __attribute__((format(printf, 2, 0))) static void server_log(void *cls, const char *format,
                                                              va_list ap) {
         char text[256], quoted[256];
+        struct listener *l = cls;
 
-        (void) cls;
+        l->troubled = true;
         (void) vsnprintf(text, sizeof(text), format, ap);
         text[strcspn(text, "\n")] = '\0';
         log_debug("event=http message=%s", log_quote(text, quoted, sizeof(quoted)));
@@ -287,18 +395,127 @@ static bool server_is_busy(struct listener *l) {
         return l->daemon && (l->resumed || (MHD_get_timeout(l->daemon, &ms) == MHD_YES && ms == 0));
 }
 
+/* --- no descriptors left ---
+ *
+ * libmicrohttpd then stops to accept until one of the connections of that instance has ended, or, if there is none, tries again
+ * and again. We make room, take the listener out of our epoll if nothing else is to be heard of there, and try from time to time:
+ * a connection that ends at once makes libmicrohttpd accept again.
+ */
+
+static int server_watch(struct server *s, int fd, uint64_t what) {
+        struct epoll_event ev = { .events = EPOLLIN, .data.u64 = what };
+        int r;
+
+        if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
+                r = -errno;
+                return RAISE(r);
+        }
+        return 0;
+}
+
+static bool server_has_descriptors(struct listener *l) {
+        int fd = fcntl(l->epoll_fd, F_DUPFD_CLOEXEC, 0);
+
+        if (fd < 0)
+                return false;
+        (void) close(fd);
+        return true;
+}
+
+static void server_starve(struct listener *l) {
+        struct server *s = l->server;
+        const mono_t just_now = mono_add(s->now, -US_PER_S);
+        struct guest *g;
+
+        l->troubled = false;
+        if (server_has_descriptors(l))
+                return; /* it has complained of something else */
+        if (!l->starved)
+                log_warning("event=no_descriptors error=\"%s\" connections=%zu "
+                            "advice=\"callers wait; raise the limit of open files (LimitNOFILE=)\"",
+                            strerror(errno), s->n_connections);
+        l->starved = true;
+        s->retry = mono_add(s->now, SERVER_RETRY_US);
+        for (size_t i = 0; i < SERVER_GIVE_WAY && (g = crowd_oldest(&s->crowd, just_now)); i++)
+                server_cut(g);
+        if (l->n_connections == 0 && !l->unwatched)
+                l->unwatched = epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, l->epoll_fd, NULL) == 0;
+}
+
+/* True: libmicrohttpd will try. */
+static bool server_knock(struct listener *l) {
+        int pair[2];
+
+        if (l->n_connections == 0)
+                return server_has_descriptors(l); /* nothing keeps it */
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+                return false;
+        (void) close(pair[1]);
+        /* closes its end in any case */
+        return MHD_add_connection(l->daemon, pair[0], &(struct sockaddr){ .sa_family = AF_UNIX },
+                                  sizeof(struct sockaddr)) == MHD_YES;
+}
+
 static void server_run(struct listener *l) {
         l->resumed = false;
         (void) MHD_run(l->daemon); /* fails only for a daemon with a thread of its own */
+        if (l->troubled)
+                server_starve(l);
 }
 
-/* Milliseconds to wait; -1: until something happens. */
+static void server_retry(struct server *s) {
+        if (mono_before(s->now, s->retry))
+                return;
+        s->retry = MONO_NEVER;
+        for (size_t i = 0; i < s->parts.conf->n_sockets; i++) {
+                struct listener *l = &s->listeners[i];
+
+                if (!l->starved)
+                        continue;
+                if (s->stopping || server_knock(l)) {
+                        l->starved = false;
+                        if (l->unwatched)
+                                l->unwatched = server_watch(s, l->epoll_fd, i) < 0;
+                        server_run(l); /* sees the end of that connection */
+                        server_run(l); /* and listens again */
+                } else {
+                        s->retry = mono_add(s->now, SERVER_RETRY_US);
+                }
+        }
+}
+
+/* Cuts who is too slow. */
+static void server_hurry(struct server *s) {
+        enum guest_phase phase;
+        struct guest *g;
+
+        while ((g = crowd_overdue(&s->crowd, s->now, &phase))) {
+                if (phase == GUEST_ACTIVE || phase == GUEST_ARRIVED)
+                        log_debug(
+                                "event=too_slow uid=%u advice=\"see request_timeout in bearerd.conf(5)\"",
+                                (unsigned) guest_uid(g));
+                server_cut(g);
+        }
+}
+
+/* Milliseconds until something is to be done that no event tells; -1: nothing. */
 static int server_patience(const struct server *s) {
+        mono_t next = crowd_next(&s->crowd);
+        mono_t beat = list_is_empty(&s->streams.list) ? MONO_NEVER : s->streams.next_beat;
+        int64_t us;
+
+        if (mono_before(s->retry, next))
+                next = s->retry;
+        if (mono_before(beat, next))
+                next = beat;
         if (s->stopping)
                 return (int) (SERVER_STOP_US / US_PER_MS / 10);
-        return atomic_load(&s->streams.n) > 0
-                       ? streams_timeout(&s->streams, clock_mono(s->parts.clock))
-                       : -1;
+        if (next.us == INT64_MAX)
+                return -1;
+        us = mono_until(clock_mono(s->parts.clock), next);
+        return us <= 0          ? 0
+               : us >= US_PER_H ? (int) (US_PER_H / US_PER_MS)
+                                : (int) (us / US_PER_MS) + 1;
 }
 
 static void server_take_event(struct server *s, uint64_t what) {
@@ -318,13 +535,16 @@ static void server_turn(struct server *s) {
         for (size_t i = 0; i < s->parts.conf->n_sockets && !busy; i++)
                 busy = server_is_busy(&s->listeners[i]);
         n = epoll_wait(s->epoll_fd, events, SERVER_EVENTS, busy ? 0 : server_patience(s));
+        s->now = clock_mono(s->parts.clock);
         for (int i = 0; i < n; i++)
                 server_take_event(s, events[i].data.u64);
         if (atomic_load(&s->streams.n) > 0)
-                streams_beat(&s->streams, clock_mono(s->parts.clock));
+                streams_beat(&s->streams, s->now);
         for (size_t i = 0; i < s->parts.conf->n_sockets; i++)
                 if (server_is_busy(&s->listeners[i]))
                         server_run(&s->listeners[i]);
+        server_hurry(s);
+        server_retry(s);
 }
 
 /* A suspended connection must be resumed before libmicrohttpd may stop; a reader that does not read need not be waited for. */
@@ -346,17 +566,6 @@ static void *server_main(void *arg) {
 
 /* --- start and stop --- */
 
-static int server_watch(struct server *s, int fd, uint64_t what) {
-        struct epoll_event ev = { .events = EPOLLIN, .data.u64 = what };
-        int r;
-
-        if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
-                r = -errno;
-                return RAISE(r);
-        }
-        return 0;
-}
-
 /* As many connections as descriptors allow; the soft limit goes up to the hard one. */
 static unsigned server_connection_limit(void) {
         struct rlimit limit;
@@ -368,10 +577,11 @@ static unsigned server_connection_limit(void) {
                 (void) setrlimit(RLIMIT_NOFILE, &limit); /* then it stays what it is */
                 (void) getrlimit(RLIMIT_NOFILE, &limit);
         }
-        if (limit.rlim_cur >= SERVER_CONNECTIONS_MAX + SERVER_SPARE_FDS)
+        if (limit.rlim_cur >= SERVER_CONNECTIONS_MAX + SERVER_SPARE_FDS + SERVER_MARGIN)
                 return SERVER_CONNECTIONS_MAX;
-        return limit.rlim_cur > 2 * SERVER_SPARE_FDS ? (unsigned) limit.rlim_cur - SERVER_SPARE_FDS
-                                                     : SERVER_SPARE_FDS;
+        return limit.rlim_cur > 2 * (SERVER_SPARE_FDS + SERVER_MARGIN)
+                       ? (unsigned) limit.rlim_cur - SERVER_SPARE_FDS - SERVER_MARGIN
+                       : SERVER_MARGIN;
 }
 
 int server_watch_peer(struct server *s, int fd, const void *what) {
@@ -407,33 +617,37 @@ static int server_listen(struct listener *l, int fd, unsigned limit) {
         l->daemon = MHD_start_daemon(
                 MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
                 server_handle, l, MHD_OPTION_EXTERNAL_LOGGER, server_log,
-                NULL, /* first, so that it hears of the others */
+                l, /* first, so that it hears of the others */
                 MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                 (size_t) SERVER_CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT, limit,
                 MHD_OPTION_NOTIFY_CONNECTION, server_connection, l, MHD_OPTION_NOTIFY_COMPLETED,
-                server_completed, l, MHD_OPTION_URI_LOG_CALLBACK, server_look_at_line, NULL,
+                server_completed, l, MHD_OPTION_URI_LOG_CALLBACK, server_look_at_line, l,
                 MHD_OPTION_END);
         if (!l->daemon)
                 return RAISE(-ENOMEM);
         info = MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD);
         if (!info)
                 return RAISE(-EOPNOTSUPP);
-        return server_watch(l->server, info->epoll_fd, (uint64_t) (l - l->server->listeners));
+        l->epoll_fd = info->epoll_fd;
+        return server_watch(l->server, l->epoll_fd, (uint64_t) (l - l->server->listeners));
 }
 
 static int server_open(struct server *s) {
         const struct conf *conf = s->parts.conf;
-        unsigned limit = server_connection_limit() / (unsigned) conf->n_sockets;
+        unsigned limit = server_connection_limit();
         int r;
 
         s->listeners = calloc(conf->n_sockets, sizeof(*s->listeners));
         if (!s->listeners)
                 return RAISE(-ENOMEM);
-        r = server_watch(s, inbox_fd(s->inbox), SERVER_EVENT_INBOX);
+        r = crowd_init(&s->crowd, limit, conf->connections_per_user, conf->request_timeout_us,
+                       conf->idle_timeout_us, &random_system);
+        if (r == 0)
+                r = server_watch(s, inbox_fd(s->inbox), SERVER_EVENT_INBOX);
         for (size_t i = 0; r == 0 && i < conf->n_sockets; i++) {
                 s->listeners[i] = (struct listener){ .server = s, .socket = conf->sockets[i] };
                 if (conf->sockets[i]->protocol == SOCKET_HTTP)
-                        r = server_listen(&s->listeners[i], s->parts.fds[i], limit);
+                        r = server_listen(&s->listeners[i], s->parts.fds[i], limit + SERVER_MARGIN);
         }
         return PASS(r);
 }
@@ -448,6 +662,8 @@ int server_start(const struct server_parts *parts, struct server **ret) {
         s->needs = caller_needs_of(parts->conf);
         server_tell_units(s);
         streams_init(&s->streams, s, parts->feed);
+        s->retry = MONO_NEVER;
+        s->now = clock_mono(parts->clock);
         s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         r = s->epoll_fd < 0 ? -errno : inbox_new(&s->inbox);
         s->handed_out = calloc(parts->conf->n_credentials + 1, sizeof(*s->handed_out));
@@ -480,6 +696,7 @@ struct server *server_free(struct server *s) {
         for (size_t i = 0; s->listeners && i < s->parts.conf->n_sockets; i++)
                 if (s->listeners[i].daemon)
                         MHD_stop_daemon(s->listeners[i].daemon);
+        crowd_done(&s->crowd);
         free(s->listeners);
         if (s->epoll_fd >= 0)
                 (void) close(s->epoll_fd);

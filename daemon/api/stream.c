@@ -319,14 +319,6 @@ void streams_news(struct streams *ss) {
                 server_post(ss->server, &ss->news);
 }
 
-int streams_timeout(const struct streams *ss, mono_t now) {
-        if (list_is_empty(&ss->list))
-                return -1;
-        return mono_before(now, ss->next_beat)
-                       ? (int) (mono_until(now, ss->next_beat) / US_PER_MS) + 1
-                       : 0;
-}
-
 void streams_beat(struct streams *ss, mono_t now) {
         if (list_is_empty(&ss->list) || mono_before(now, ss->next_beat))
                 return;

@@ -49,8 +49,7 @@ void streams_init(struct streams *ss, struct server *server, struct feed *feed);
 /* The feed has a new event. Any thread; costs nothing when nobody reads. */
 void streams_news(struct streams *ss);
 
-/* Milliseconds until the next beat; -1: nobody reads. */
-int streams_timeout(const struct streams *ss, mono_t now);
+/* When somebody reads, at ss->next_beat. */
 void streams_beat(struct streams *ss, mono_t now); /* if it is time */
 
 /* The peer of what `what` was has hung up; no effect if that is no stream any more. */

@@ -573,28 +573,40 @@ static int authorization_new(struct authorizations *as, const struct conf_creden
 
 /* One that has been over for the longest can be forgotten earlier; not one that is being told
  * about just now. */
-static void authorizations_make_room(struct authorizations *as) {
+static bool authorizations_make_room(struct authorizations *as, bool of_all, uid_t uid) {
         mono_t just_over = mono_add(clock_mono(as->parts.clock), AUTHORIZATION_MEMORY_US);
         struct authorization *a = NULL;
 
         while ((a = authorizations_next(as, a)))
-                if (a->state != AUTHORIZATION_PENDING && mono_before(a->timer.at, just_over)) {
+                if ((of_all || a->uid == uid) && a->state != AUTHORIZATION_PENDING &&
+                    mono_before(a->timer.at, just_over)) {
                         authorization_free(a);
-                        return;
+                        return true;
                 }
+        return false;
+}
+
+static size_t authorizations_of_user(const struct authorizations *as, uid_t uid) {
+        struct authorization *a = NULL;
+        size_t n = 0;
+
+        while ((a = authorizations_next(as, a)))
+                n += a->uid == uid;
+        return n;
 }
 
 int authorization_start(struct authorizations *as, const struct conf_credential *c,
-                        const char *subject, void (*started)(void *user, struct authorization *a),
-                        void *user) {
+                        const char *subject, uid_t uid,
+                        void (*started)(void *user, struct authorization *a), void *user) {
         struct authorization *a = NULL;
         int r;
 
         if (as->stopped)
                 return RAISE(-ESHUTDOWN);
-        if (as->n >= AUTHORIZATIONS_MAX)
-                authorizations_make_room(as);
-        if (as->n >= AUTHORIZATIONS_MAX)
+        if (authorizations_of_user(as, uid) >= as->parts.max_per_user &&
+            !authorizations_make_room(as, false, uid))
+                return AUTHORIZATION_E_TOO_MANY;
+        if (as->n >= AUTHORIZATIONS_MAX && !authorizations_make_room(as, true, uid))
                 return AUTHORIZATION_E_TOO_MANY;
         r = authorization_new(as, c, subject, &a);
         if (r < 0)
@@ -605,6 +617,7 @@ int authorization_start(struct authorizations *as, const struct conf_credential 
                 authorization_free(a);
                 return PASS(r);
         }
+        a->uid = uid;
         a->started = started;
         a->started_user = user;
         authorization_plan(a);

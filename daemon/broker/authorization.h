@@ -48,6 +48,7 @@ struct authorization {
         char id[AUTHORIZATION_ID_SIZE];
         const struct conf_credential *credential;
         char *subject;
+        uid_t uid; /* of the user that has begun it */
         enum authorization_state state;
         struct why reason; /* of an end that is not success: what happened and what to do next */
         struct refusal refusal; /* what the provider said, kind REFUSAL_NONE: nothing */
@@ -87,6 +88,7 @@ struct authorization_watch {
 };
 
 struct authorizations_parts { /* all borrowed */
+        size_t max_per_user;  /* those that are over included */
         struct timers *timers;
         const struct clock *clock;
         const struct random *random;
@@ -109,13 +111,13 @@ void authorizations_stop(struct authorizations *as, const char *reason);
 
 #define AUTHORIZATION_E_TOO_MANY 1
 
-/* Begins one. started(user, a) is called when there is something to show to the person, or it
+/* Begins one, for the user `uid`: at the limit the oldest of that user that is over makes room. started(user, a) is called when there is something to show to the person, or it
  * has failed already (see its state); for the browser that is from within. `a` is valid until
  * the loop goes on. 0; AUTHORIZATION_E_TOO_MANY; -ENOMEM, -ESHUTDOWN: then started() is not
  * called. */
 int authorization_start(struct authorizations *as, const struct conf_credential *c,
-                        const char *subject, void (*started)(void *user, struct authorization *a),
-                        void *user);
+                        const char *subject, uid_t uid,
+                        void (*started)(void *user, struct authorization *a), void *user);
 
 struct authorization *authorizations_find(const struct authorizations *as,
                                           const char *id); /* NULL: none, or long over */

@@ -239,6 +239,7 @@ static int broker_new_books(struct broker *b) {
         const struct grants_parts grants = { p->store,         p->timers,       p->clock, p->random,
                                              broker_grant_due, broker_is_quiet, b };
         const struct authorizations_parts authorizations = {
+                p->conf->authorizations_per_user,
                 p->timers,
                 p->clock,
                 p->random,

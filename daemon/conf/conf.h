@@ -175,6 +175,10 @@ struct conf {
         char *key_file; /* expanded; state_dir/bearerd.key unless set */
         enum log_level log_level;
         enum audit_mode audit;
+        size_t connections_per_user;
+        int64_t request_timeout_us; /* for a request to be complete, and for its answer to be taken */
+        int64_t idle_timeout_us;
+        size_t authorizations_per_user;
         struct conf_rule admin; /* besides root and the daemon's own uid */
         struct conf_provider **providers;
         size_t n_providers;

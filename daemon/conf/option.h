@@ -35,7 +35,7 @@ struct option {
         size_t field;
         const char *standard;      /* the default as text; NULL: none, or one that `help` tells */
         const char *standard_user; /* with --user; NULL: the same */
-        const char *min, *max;     /* of a time span */
+        const char *min, *max;     /* of a time span or a count */
         const char *const *words;  /* of a choice */
         unsigned n_words;
         unsigned types;    /* of credentials that may have it: OPTION_TYPE() bits; 0: all */

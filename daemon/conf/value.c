@@ -82,6 +82,23 @@ int value_span(const struct option *option, const char *value, struct why *why, 
         return 0;
 }
 
+int value_count(const struct option *option, const char *value, struct why *why, void *ret) {
+        const unsigned long min = strtoul(option->min, NULL, 10),
+                            max = strtoul(option->max, NULL, 10);
+        const size_t len = strlen(value);
+        unsigned long n;
+
+        if (len == 0 || strspn(value, "0123456789") != len)
+                return why_set(why, RAISE(-EINVAL), "must be a whole number from %s to %s",
+                               option->min, option->max);
+        n = strtoul(value, NULL, 10); /* ULONG_MAX when it is too large for that */
+        if (n < min || n > max)
+                return why_set(why, RAISE(-EINVAL), "must lie between %s and %s", option->min,
+                               option->max);
+        *(size_t *) ret = n;
+        return 0;
+}
+
 int value_choice(const struct option *option, const char *value, struct why *why, void *ret) {
         struct nearest near = { .word = value };
         char hint[NEAREST_HINT_MAX], list[WHY_MAX / 2] = "";

@@ -24,6 +24,7 @@ typedef int value_fn(const struct option *option, const char *value, struct why 
 value_fn value_bool;   /* bool: yes, no, true, false, on, off, 1, 0 */
 value_fn value_mode;   /* mode_t: octal */
 value_fn value_span;   /* int64_t, microseconds: whole seconds between the option's min and max */
+value_fn value_count;  /* size_t: a whole number between the option's min and max */
 value_fn value_choice; /* an enum: one of the option's words */
 value_fn value_date;   /* wall_t: 2026-12-20, 2026-12-20T10:00:00Z, or UNIX seconds */
 
