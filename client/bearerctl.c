@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -46,6 +47,7 @@ enum option_id {
         OPTION_NO_BROWSER,
         OPTION_SUBJECTS,
         OPTION_CANCEL,
+        OPTION_PID,
         OPTION_USER,
         OPTION_SOCKET,
         OPTION_HELP,
@@ -170,6 +172,18 @@ static int option_cancel(struct parsed *p, const char *value) {
         return 0;
 }
 
+static int option_pid(struct parsed *p, const char *value) {
+        char *end;
+        long pid = strtol(value, &end, 10);
+
+        if (*value < '0' || *value > '9' || *end || pid < 1 || pid > INT32_MAX) {
+                say("--pid: \"%s\" is not the number of a process", value);
+                return -EINVAL;
+        }
+        p->call.pid = pid;
+        return 0;
+}
+
 static int option_user(struct parsed *p, const char *value) {
         (void) value;
         p->call.user = true;
@@ -223,6 +237,7 @@ static const struct option {
         [OPTION_SUBJECTS] = { "--subjects", 0, NULL, option_subjects,
                               "all end users below the credential" },
         [OPTION_CANCEL] = { "--cancel", 0, "ID", option_cancel, "end this one" },
+        [OPTION_PID] = { "--pid", 0, "PID", option_pid, "another process than this one" },
         [OPTION_USER] = { "--user", 0, NULL, option_user,
                           "the configuration of bearerd --user, not the system's" },
         [OPTION_SOCKET] = { "--socket", 0, "PATH", option_socket,
@@ -266,6 +281,8 @@ static const struct verb {
         { "list", "", "names of the credentials that you may use", verb_list, .options = 0 },
         { "status", "[NAME]", "their state, and what needs attention", verb_status,
           BIT(OPTION_SUBJECTS) | BIT(OPTION_JSON), .most = 1 },
+        { "explain", "NAME", "which rule lets a process in, or keeps it out", verb_explain,
+          BIT(OPTION_PID) | BIT(OPTION_JSON), .least = 1, .most = 1 },
         { "check", "[FILE]", "check the configuration and its keys", verb_check, BIT(OPTION_USER),
           .most = 1, .file = true },
         { "rekey", "[FILE]", "seal all grants with a new key", verb_rekey, BIT(OPTION_USER),

@@ -65,3 +65,25 @@ void table_print(const struct table *table, const char *const *cells, int colour
                 table_print_cell(cells[c], table->widths[c], c + 1 == table->columns,
                                  c == coloured ? colour : COLOUR_NONE);
 }
+
+void table_wrap(const char *text, int at, int indent) {
+        bool fresh = true;
+
+        for (size_t len; *text; text += len) {
+                int width;
+
+                text += strspn(text, " ");
+                len = strcspn(text, " ");
+                width = table_columns(text, len);
+                if (len == 0)
+                        break;
+                if (!fresh && at + 1 + width > TABLE_WIDTH) {
+                        (void) printf("\n%*s", indent, "");
+                        at = indent;
+                        fresh = true;
+                }
+                at += printf("%s%.*s", fresh ? "" : " ", (int) len, text) - (int) len + width;
+                fresh = false;
+        }
+        (void) putchar('\n');
+}

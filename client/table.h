@@ -36,3 +36,6 @@ void table_print(const struct table *table, const char *const *cells, int colour
 
 /* How many columns the first `len` bytes of UTF-8 take, near enough: a character, a column. */
 int table_columns(const char *text, size_t len);
+
+/* Prints words from column `at` on, further lines from column `indent` on, and ends the line. */
+void table_wrap(const char *text, int at, int indent);

@@ -37,6 +37,7 @@ struct call {
         char **command;       /* exec; NULL-terminated, at least one word */
         const char *subject;  /* NULL: the credential itself */
         const char *rejected; /* a fingerprint, or NULL */
+        int64_t pid;          /* explain; 0: its own */
         const char *cancel;   /* authorizations; an id, or NULL */
         int64_t min_ttl_s;    /* -1: the daemon's default */
         int64_t wait_s;       /* the same; login: to the end */
@@ -57,6 +58,7 @@ int verb_logout(const struct call *call);
 int verb_authorizations(const struct call *call);
 int verb_check(const struct call *call);
 int verb_rekey(const struct call *call);
+int verb_explain(const struct call *call);
 int verb_health(const struct call *call);
 
 /* "bearerctl: ..." on standard error, one line, one write. */

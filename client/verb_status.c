@@ -111,29 +111,6 @@ static const char *status_attention(struct json_object *o, int64_t now, char ret
         return ret;
 }
 
-/* Prints words from column `at` on, further lines from column `indent` on. */
-static void status_wrap(const char *text, int at, int indent) {
-        bool fresh = true;
-
-        for (size_t len; *text; text += len) {
-                int width;
-
-                text += strspn(text, " ");
-                len = strcspn(text, " ");
-                width = table_columns(text, len);
-                if (len == 0)
-                        break;
-                if (!fresh && at + 1 + width > TABLE_WIDTH) {
-                        (void) printf("\n%*s", indent, "");
-                        at = indent;
-                        fresh = true;
-                }
-                at += printf("%s%.*s", fresh ? "" : " ", (int) len, text) - (int) len + width;
-                fresh = false;
-        }
-        (void) putchar('\n');
-}
-
 /* The table */
 
 enum column {
@@ -197,14 +174,14 @@ static void status_print_table(struct json_object *list, int64_t now) {
                 if (!any)
                         (void) putchar('\n');
                 any = true;
-                status_wrap(text, printf("%s: ", ask_shown(o, "name", name)) - 1, 4);
+                table_wrap(text, printf("%s: ", ask_shown(o, "name", name)) - 1, 4);
         }
 }
 
 /* One credential */
 
 static void status_print_line(const char *label, const char *text) {
-        status_wrap(text, printf("%-9s ", label), 10);
+        table_wrap(text, printf("%-9s ", label), 10);
 }
 
 /* "in 41min 3s (2026-11-05 14:00:00 +0800)" */

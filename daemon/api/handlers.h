@@ -16,6 +16,7 @@ struct reply token_post(struct call *call);
 struct reply credentials_list(struct call *call); /* credentials.c */
 struct reply credentials_get(struct call *call);
 struct reply credentials_put_secret(struct call *call);
+struct reply access_get(struct call *call); /* access.c */
 struct reply grants_delete(struct call *call); /* grants.c */
 struct reply grants_subjects(struct call *call);
 struct reply authorizations_post(struct call *call); /* authorizations.c */

@@ -32,6 +32,7 @@ static const struct route {
         { "POST", "/v1/token/*", RIGHT_USE, true, token_post },
         { "GET", "/v1/credentials", RIGHT_NONE, false, credentials_list },
         { "GET", "/v1/credentials/*", RIGHT_USE, false, credentials_get },
+        { "GET", "/v1/credentials/*/access", RIGHT_NONE, false, access_get },
         { "PUT", "/v1/credentials/*/secret", RIGHT_ADMIN, true, credentials_put_secret },
         { "DELETE", "/v1/credentials/*/grant", RIGHT_FORGET, false, grants_delete },
         { "GET", "/v1/credentials/*/subjects", RIGHT_ADMIN, false, grants_subjects },

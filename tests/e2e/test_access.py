@@ -52,6 +52,9 @@ GET    /v1/credentials                        200  200   200 200   200  200     
 GET    /v1/credentials/open                   200  200   200 200   200  200     200
 GET    /v1/credentials/hers                   403  200   403 403   403  403     403
 GET    /v1/credentials/absent                 404  404   404 404   404  404     404
+GET    /v1/credentials/hers/access            200  200   200 200   200  200     200
+GET    /v1/credentials/hers/access?pid=1      200  403   403 200   200  403     403
+GET    /v1/credentials/absent/access          404  404   404 404   404  404     404
 PUT    /v1/credentials/hers/secret            200  403   403 200   200  403     403
 PUT    /v1/credentials/open/secret            200  403   403 200   200  403     403
 PUT    /v1/credentials/absent/secret          404  404   404 404   404  404     404
@@ -325,6 +328,63 @@ class Unmapped(EndToEnd):
         self.assertEqual(self.daemon.get("/v1/token/hers").status, 200)  # root is root there, too
         self.assertEqual(self.daemon.stop(), 0)
         self.assertRegex(self.daemon.log, r"event=access_refused outcome=use_denied uid=65534 gid=65534 ")
+
+
+@NEEDS_ROOT
+class Explain(Cells):
+    """Which rule it was: to the process itself, and to administrators about any."""
+
+    def access(self, caller, credential, query=""):
+        return self.assertStatus(by(caller, lambda: self.daemon.get(f"/v1/credentials/{credential}/access{query}")),
+                                 200).json
+
+    def test_rules(self):
+        for caller, credential, use, admin in (
+                ("root", "hers", "none", "root"), ("alice", "hers", "users", "none"), ("bob", "theirs", "groups", "none"),
+                ("carol", "hers", "none", "users"), ("dave", "theirs", "none", "groups"), ("mallory", "open", "open", "none"),
+                ("mallory", "units", "none", "none")):
+            with self.subTest(caller=caller, credential=credential):
+                told = self.access(caller, credential)
+                self.assertEqual((told["use"]["rule"], told["admin"]["rule"]), (use, admin), told)
+                self.assertEqual((told["use"]["allowed"], told["admin"]["allowed"]), (use != "none", admin != "none"))
+                self.assertTrue(told["connect"]["allowed"])
+                uid, groups = CALLERS[caller]
+                self.assertEqual((told["uid"], told["gid"], sorted(told["groups"])), (uid, uid, groups))
+        self.assertRegex(self.access("mallory", "units")["use"]["explanation"], "allow_units")
+        self.assertNotIn(str(ALICE), json.dumps(self.access("mallory", "hers")))  # whom it names is not for all
+
+    def test_other_processes(self):
+        """The same as it would hear itself, but for the way to the socket, which is looked at."""
+        for caller in ("alice", "bob", "mallory"):
+            uid, groups = CALLERS[caller]
+            sleeper = subprocess.Popen(["sleep", "60"], user=uid, group=uid, extra_groups=groups)
+            try:
+                for name, socket in (("open", None), ("hers", "hers.sock"), ("theirs", "theirs.sock")):
+                    path = socket and f"{self.directory}/{socket}"
+                    told = self.daemon.get(f"/v1/credentials/{name}/access?pid={sleeper.pid}", socket=path).json
+                    self.assertEqual((told["pid"], told["uid"], sorted(told["groups"])), (sleeper.pid, uid, groups))
+                    may = {"open": True, "hers": caller == "alice", "theirs": caller == "bob"}[name]
+                    self.assertEqual((told["connect"]["allowed"], told["use"]["allowed"]), (may, may), told)
+            finally:
+                sleeper.kill()
+                sleeper.wait()
+        gone = self.daemon.get(f"/v1/credentials/open/access?pid={sleeper.pid}")
+        self.assertStatus(gone, 404, "not_found")
+        for pid in ("0", "-1", "x", "99999999999"):
+            self.assertStatus(self.daemon.get(f"/v1/credentials/open/access?pid={pid}"), 400, "invalid_request")
+
+    def test_bearerctl(self):
+        done = self.bearerctl("explain", "hers", user=ALICE)
+        self.assertEqual(done.returncode, 0, done)
+        self.assertRegex(done.stdout, rf"(?m)^process   \d+: user {ALICE}, group {ALICE}.*\n(.*\n)*connect   yes: it is "
+                                      rf"connected\nuse       yes: allow_users has its user, {ALICE}\nadmin     no: ")
+        done = self.bearerctl("explain", "hers", "--json", user=MALLORY)
+        self.assertEqual((done.returncode, json.loads(done.stdout)["use"]["allowed"]), (4, False))
+        done = self.bearerctl("explain", "hers", "--pid", "1", user=MALLORY)
+        self.assertEqual((done.returncode, done.stdout), (4, ""))
+        self.assertIn("only administrators", done.stderr)
+        self.assertEqual(self.bearerctl("explain", "open", "--pid", "1").returncode, 0)
+        self.assertEqual(self.bearerctl("explain", "open", "--pid", "x").returncode, 2)
 
 
 @NEEDS_ROOT
