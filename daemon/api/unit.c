@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "api/cgroup.h"
 #include "base/auto.h"
 #include "base/err.h"
 
@@ -175,6 +176,16 @@ static bool unit_is_cgroup(const char *path, uint64_t cgroup) {
         return true;
 }
 
+/* The path of the cgroup with this id, for where /proc hides the process. False: it cannot be told. */
+static bool unit_path_of_id(uint64_t cgroup, char buf[UNIT_FILE_MAX]) {
+        struct statfs fs;
+
+        for (size_t i = 0; cgroup != 0 && i < N_ELEMENTS(unit_cgroup_mounts); i++)
+                if (statfs(unit_cgroup_mounts[i], &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC)
+                        return cgroup_path(unit_cgroup_mounts[i], cgroup, buf, UNIT_FILE_MAX) == 0;
+        return false;
+}
+
 /* One look; PEER_UNIT_GONE may become something else at the next. */
 static int unit_look(int pidfd, uid_t view, struct peer *peer) {
         const struct unit_process process = unit_process_of(pidfd);
@@ -189,6 +200,8 @@ static int unit_look(int pidfd, uid_t view, struct peer *peer) {
         }
         (void) snprintf(path, sizeof(path), "/proc/%d/cgroup", process.pid);
         cgroup = unit_read_line(path, "0::", buf, &r);
+        if (!cgroup && r < 0 && unit_path_of_id(process.cgroup, buf))
+                cgroup = buf;
         if (cgroup && unit_of_cgroup(cgroup, view, &found) < 0)
                 return RAISE(-ENOMEM);
         if (!cgroup && r < 0)
@@ -230,8 +243,11 @@ int unit_of_peer(int fd, uid_t view, struct peer *peer) {
 enum peer_unit unit_trouble(void) {
         AUTO(auto_closep) int a = -1;
         AUTO(auto_closep) int b = -1;
+        AUTO(auto_closep) int pidfd = -1;
         struct peer self = { 0 };
+        char buf[UNIT_FILE_MAX];
         enum peer_unit unit_is;
+        socklen_t len = sizeof(int);
         int fds[2];
 
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
@@ -244,5 +260,10 @@ enum peer_unit unit_trouble(void) {
         peer_done(&self);
         if (unit_is == PEER_UNIT_OLD_KERNEL)
                 return unit_is;
-        return access("/proc/1/cgroup", R_OK) < 0 ? PEER_UNIT_HIDDEN : PEER_UNIT_KNOWN;
+        if (access("/proc/1/cgroup", R_OK) == 0)
+                return PEER_UNIT_KNOWN;
+        if (getsockopt(a, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &len) < 0)
+                return PEER_UNIT_HIDDEN;
+        return unit_path_of_id(unit_process_of(pidfd).cgroup, buf) ? PEER_UNIT_KNOWN
+                                                                   : PEER_UNIT_HIDDEN;
 }
