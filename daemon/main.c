@@ -347,6 +347,8 @@ static int open_sockets(struct daemon *d, struct why *why) {
                 d->fds[i] = -1;
         for (size_t i = 0; r == 0 && i < conf->n_sockets; i++)
                 r = listen_open(conf->sockets[i], why, &d->fds[i]);
+        if (r == 0)
+                listen_warn_of_others(d->fds, conf->n_sockets);
         return PASS(r);
 }
 
