@@ -281,6 +281,8 @@ static const struct verb {
         { "list", "", "names of the credentials that you may use", verb_list, .options = 0 },
         { "status", "[NAME]", "their state, and what needs attention", verb_status,
           BIT(OPTION_SUBJECTS) | BIT(OPTION_JSON), .most = 1 },
+        { "watch", "[NAME]", "what happens to them, as it happens", verb_watch,
+          BIT(OPTION_SUBJECT) | BIT(OPTION_JSON), .most = 1 },
         { "explain", "NAME", "which rule lets a process in, or keeps it out", verb_explain,
           BIT(OPTION_PID) | BIT(OPTION_JSON), .least = 1, .most = 1 },
         { "check", "[FILE]", "check the configuration and its keys", verb_check, BIT(OPTION_USER),

@@ -53,6 +53,7 @@ int verb_exec(const struct call *call);
 int verb_set(const struct call *call);
 int verb_list(const struct call *call);
 int verb_status(const struct call *call);
+int verb_watch(const struct call *call);
 int verb_login(const struct call *call);
 int verb_logout(const struct call *call);
 int verb_authorizations(const struct call *call);

@@ -1,11 +1,14 @@
 """GET /v1/events: what happens, as it happens; nothing lost unnoticed; and nothing for the wrong eyes."""
 
 import json
+import os
+import re
 import select
 import socket as sockets
+import subprocess
 import time
 
-from harness import EndToEnd, NEEDS_ROOT, as_user, eventually, main, new_token
+from harness import BEARERCTL, ENVIRONMENT, EndToEnd, NEEDS_ROOT, as_user, eventually, main, new_token
 
 ALICE = 23451
 PER_USER = 32  # STREAMS_PER_UID
@@ -289,6 +292,68 @@ class Sockets(EndToEnd):
         self.assertEqual(as_user(ALICE, resume), ("hers", ""))
         self.assertEqual(as_user(ALICE + 1, resume), ("developer", ""), "subjects are not for all eyes")
         self.assertEqual(as_user(ALICE + 1, lambda: resume("?subject=bob")), ("developer", "bob"))
+
+
+class Watch(EndToEnd):
+    """bearerctl watch."""
+
+    def watch(self, *arguments, **how):
+        environment = {**ENVIRONMENT, "BEARERD_SOCKET": self.daemon.socket, "TERM": "xterm", "LC_ALL": "C.UTF-8"}
+        process = subprocess.Popen([BEARERCTL, "watch", *arguments], stdin=subprocess.DEVNULL, env=environment, **how)
+        self.addCleanup(lambda: (process.kill(), process.wait()))
+        return process
+
+    def test_lines_through_a_restart(self):
+        with self.watch(stdout=subprocess.PIPE, text=True) as process:
+            def line(event, **members):
+                o = json.loads(process.stdout.readline())
+                self.assertEqual({"event": o["event"], **{k: o.get(k) for k in members}}, {"event": event, **members})
+
+            line("state", reason="connected")
+            self.daemon.token("developer")
+            line("token", credential="developer")
+            self.daemon.restart()
+            line("state", reason="lost")
+            self.daemon.token("channel")
+            line("token", credential="channel")
+            process.kill()
+
+    def test_one(self):
+        with self.watch("pat", stdout=subprocess.PIPE, text=True) as process:
+            state = json.loads(process.stdout.readline())
+            self.assertEqual([c["name"] for c in state["credentials"]], ["pat"])
+            self.daemon.token("developer")
+            self.daemon.set("pat", new_token())
+            self.assertEqual(json.loads(process.stdout.readline())["credential"], "pat")
+            process.kill()
+
+    def test_terminal(self):
+        """The table of status, and what happened below it; 80 columns."""
+        master, slave = os.openpty()
+        self.addCleanup(os.close, master)
+        self.watch(stdout=slave, stderr=slave)
+        os.close(slave)
+        screen = b""
+
+        def shows(*texts):
+            nonlocal screen
+            while select.select([master], [], [], 0)[0]:
+                screen += os.read(master, 65536)
+            last = screen.split(b"\x1b[H\x1b[2J")[-1]
+            return all(t in last for t in texts) and last
+
+        eventually(lambda: shows(b"NAME", b"developer", b"idle"), "the table")
+        self.emulator.fault("invalid_client", times=1)
+        self.daemon.get("/v1/token/developer")
+        last = eventually(lambda: shows(b"failing", b"  failing  developer: coze-test refused"), "the event")
+        for line in re.sub(rb"\x1b\[[0-9;]*[A-Za-z]", b"", last).decode().splitlines():
+            self.assertLessEqual(len(line), 80, line)
+
+    def test_mistakes(self):
+        self.assertEqual(self.bearerctl("watch", "nobody").returncode, 1)
+        done = self.bearerctl("watch", environment={"BEARERD_SOCKET": f"{self.directory}/none.sock"})
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("no daemon", done.stderr)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,200 @@
+#include "client/verb.h"
+
+/*
+ * watch: what happens, until it is told to stop
+ *
+ * On a terminal the table of status, drawn anew whenever something has happened, and once in a while since times pass; below
+ * it the last events. In a pipe, or with --json, each event's JSON on a line. A daemon that goes away is waited for.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "client/ask.h"
+#include "client/events.h"
+#include "client/protocol.h"
+#include "client/screen.h"
+#include "client/words.h"
+
+#define WATCH_DRAW_MS   1000 /* how long a drawn table stays, as times pass */
+#define WATCH_RETURN_MS 200  /* before asking a daemon again that has hung up */
+#define WATCH_AWAY_MS   1000
+#define WATCH_LINES     8 /* events below the table */
+#define WATCH_BEGIN     "\033[H\033[2J"
+
+struct watch {
+        const struct call *call;
+        char socket[WIRE_SOCKET_MAX];
+        struct wire_path path;
+        struct events events;
+        struct screen screen;
+        bool drawn; /* a table, for a person */
+        bool away;  /* the daemon is, and it has been said */
+        char lines[WATCH_LINES][160];
+        size_t n_lines;
+};
+
+/* "14:02:11  failing  bot (alice): coze.cn could not ..." */
+static void watch_note(struct watch *w, const char *type, struct json_object *o) {
+        char credential[ASK_SHOWN_SIZE], subject[ASK_SHOWN_SIZE], reason[ASK_SHOWN_SIZE] = "";
+        const bool has_subject = ask_text(o, "subject") && *ask_text(o, "subject");
+        char clock[16] = "", when[WORDS_SPAN_SIZE];
+        time_t at = (time_t) ask_number(o, "at");
+        struct tm tm;
+        char *line;
+
+        if (w->n_lines == WATCH_LINES) {
+                memmove(w->lines[0], w->lines[1], sizeof(w->lines) - sizeof(w->lines[0]));
+                w->n_lines--;
+        }
+        line = w->lines[w->n_lines++];
+        if (localtime_r(&at, &tm))
+                (void) strftime(clock, sizeof(clock), "%H:%M:%S", &tm);
+        if (ask_text(o, "error_description"))
+                (void) snprintf(
+                        reason, sizeof(reason), ": %s",
+                        words_clean(ask_text(o, "error_description"), subject, sizeof(subject)));
+        else if (ask_number(o, "expires_at") >= 0)
+                (void) snprintf(reason, sizeof(reason), ", ends %s",
+                                words_when(ask_number(o, "expires_at"), at, when));
+        (void) snprintf(line, sizeof(w->lines[0]), "%s  %.24s  %.64s%s%.32s%s%s", clock, type,
+                        ask_shown(o, "credential", credential), has_subject ? " (" : "",
+                        has_subject ? ask_shown(o, "subject", subject) : "", has_subject ? ")" : "",
+                        reason);
+}
+
+/* At most as wide as the table: whole characters of UTF-8. */
+static void watch_print_note(const struct watch *w, const char *line) {
+        int room = w->screen.columns > 0 && w->screen.columns < 80 ? w->screen.columns : 80;
+        size_t len = 0;
+
+        for (int columns = 0; line[len] && columns < room - 1; columns++)
+                do
+                        len++;
+                while (((unsigned char) line[len] & 0xc0) == 0x80);
+        (void) printf("%.*s\n", (int) len, line);
+}
+
+static int watch_draw(struct watch *w) {
+        struct call call = *w->call;
+
+        (void) fputs(WATCH_BEGIN, stdout);
+        call.form = FORM_PLAIN;
+        if (w->away)
+                (void) puts("The daemon is away; waiting for it.");
+        else if (verb_status(&call) != EXIT_DONE)
+                return EXIT_DONE; /* it has said why; the next turn tells more */
+        if (w->n_lines > 0)
+                (void) putchar('\n');
+        for (size_t i = 0; i < w->n_lines; i++)
+                watch_print_note(w, w->lines[i]);
+        return finish();
+}
+
+static int watch_take(struct watch *w, const char *type, const char *data) {
+        AUTO(ask_json_putp) struct json_object *o = NULL;
+
+        w->away = false;
+        if (!w->drawn) {
+                (void) puts(data);
+                return finish();
+        }
+        o = json_tokener_parse(data);
+        if (strcmp(type, "state") != 0 && json_object_is_type(o, json_type_object))
+                watch_note(w, type, o);
+        return watch_draw(w);
+}
+
+/* What an answer that is no stream means; EXIT_DONE: come back later. */
+static int watch_explain(const struct watch *w, const char *body) {
+        char text[WIRE_BODY_MAX / 16];
+        struct wire_answer answer = { .status = w->events.status,
+                                      .expires_at = -1,
+                                      .retry_after_s = -1,
+                                      .content_type = "application/json",
+                                      .body = text };
+
+        answer.body_len = (size_t) snprintf(text, sizeof(text), "%s", body);
+        if (answer.body_len >= sizeof(text))
+                answer.body_len = sizeof(text) - 1;
+        return ask_explain(w->call, &answer);
+}
+
+static void watch_pause(long ms) {
+        const struct timespec pause = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+
+        (void) nanosleep(&pause, NULL); /* a signal may cut it short */
+}
+
+static int watch_reconnect(struct watch *w) {
+        int r = events_open(&w->events, w->socket, &w->path);
+
+        if (r == 0)
+                return EXIT_DONE;
+        if (!w->away)
+                say("the daemon is away (%s); waiting for it", strerror(-r));
+        w->away = true;
+        watch_pause(WATCH_AWAY_MS);
+        return w->drawn ? watch_draw(w) : EXIT_DONE;
+}
+
+/* One turn. EXIT_DONE: go on. */
+static int watch_turn(struct watch *w) {
+        char type[EVENTS_TYPE_SIZE];
+        const char *data;
+        int r;
+
+        if (w->events.fd < 0)
+                return watch_reconnect(w);
+        r = events_next(&w->events, WATCH_DRAW_MS, type, &data);
+        if (r == 0)
+                return watch_take(w, type, data);
+        if (r == -EPROTO)
+                return watch_explain(w, data);
+        if (r == -EBADMSG || r == -ENOMEM) {
+                say(r == -ENOMEM ? "out of memory"
+                                 : "what came is no stream of events: is that bearerd's socket?");
+                return EXIT_FAILED;
+        }
+        if (r == -ETIMEDOUT)
+                return w->drawn ? watch_draw(w) : EXIT_DONE;
+        events_close(&w->events);
+        watch_pause(WATCH_RETURN_MS);
+        return EXIT_DONE;
+}
+
+int verb_watch(const struct call *call) {
+        struct watch w = { .call = call,
+                           .path = { .text = PROTOCOL_PATH_EVENTS,
+                                     .len = sizeof(PROTOCOL_PATH_EVENTS) - 1 },
+                           .events = EVENTS_NONE };
+        const struct wire_request alive = { .method = "GET",
+                                            .path = PROTOCOL_PATH_HEALTHZ,
+                                            .accept = "application/json",
+                                            .timeout_us = ASK_TIMEOUT_S * INT64_C(1000000) };
+        AUTO(wire_answer_done) struct wire_answer answer = { 0 };
+        int r;
+
+        r = ask(call, &alive, &answer); /* says what is wrong with the socket, if so it is */
+        if (r != EXIT_DONE)
+                return r;
+        if (call->socket)
+                (void) snprintf(w.socket, sizeof(w.socket), "%s",
+                                call->socket); /* it has just fitted */
+        else
+                (void) wire_find_socket(w.socket); /* the same */
+        if ((call->name && wire_path_add(&w.path, "credential", call->name) < 0) ||
+            (call->subject && wire_path_add(&w.path, "subject", call->subject) < 0)) {
+                say("the subject is too long");
+                return EXIT_USAGE;
+        }
+        screen_look(&w.screen);
+        w.drawn = w.screen.terminal && call->form != FORM_JSON;
+        do
+                r = watch_turn(&w);
+        while (r == EXIT_DONE);
+        events_done(&w.events);
+        return r;
+}
