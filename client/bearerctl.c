@@ -329,8 +329,7 @@ static void help_print(void) {
                     "  bearerctl get bot --header | curl -H @- https://api.coze.cn/v1/workspaces\n"
                     "  bearerctl exec bot -- python3 app.py\n"
                     "\nExit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable,\n"
-                    "4 access denied, 5 authorization required, 6 upstream failed.\n"
-                    "More: bearerctl help VERB, man bearerctl");
+                    "4 access denied, 5 authorization required, 6 upstream failed. See man bearerctl");
 }
 
 static void help_print_verb(const struct verb *verb) {
