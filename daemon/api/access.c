@@ -205,11 +205,13 @@ static struct reply access_of(const struct call *call, pid_t pid, uid_t view) {
         else if (r == -ENOMEM)
                 reply = access_no_memory();
         else
-                reply = reply_error(MHD_HTTP_NOT_FOUND, PROTOCOL_NOT_FOUND,
-                                    r == -EACCES  ? "/proc does not show process %d to bearerd"
-                                    : r == -ESRCH ? "there is no process %d"
-                                                  : "%d is a thread, no process",
-                                    pid);
+                reply = reply_error(
+                        MHD_HTTP_NOT_FOUND, PROTOCOL_NOT_FOUND,
+                        r == -EACCES
+                                ? "/proc does not show process %d to bearerd: let it ask itself, with bearerctl explain"
+                        : r == -ESRCH ? "there is no process %d"
+                                      : "%d is a thread, no process",
+                        pid);
         peer_done(&peer);
         return reply;
 }

@@ -14,12 +14,16 @@
 
 #define CGROUP_DEPTH_MAX    12
 #define CGROUP_WALK_MAX     8192 /* directories; a large machine has a thousand */
+#define CGROUP_BELOW_MAX    128  /* directories below one unit, whose user may make any number */
 #define CGROUP_REMEMBER_MAX 256
 #define CGROUP_PATH_MAX     2048
 
 struct cgroup_walk {
         uint64_t id;
         unsigned visited;
+        bool deep;    /* look below units: most processes are in the cgroup of their unit itself */
+        bool in_unit; /* we are there */
+        unsigned below;
         char path[CGROUP_PATH_MAX]; /* of the directory we are in, without a slash at its end */
 };
 
@@ -34,6 +38,28 @@ static struct {
 
 static bool cgroup_search(struct cgroup_walk *w, int parent, const char *name, unsigned depth);
 
+static bool cgroup_is_slice(const char *name) {
+        const size_t n = strlen(name), suffix = strlen(".slice");
+
+        return n > suffix && strcmp(name + n - suffix, ".slice") == 0;
+}
+
+/* Slices are root's to make; what is below a unit may be anybody's, and must not cost others their time. */
+static bool cgroup_search_child(struct cgroup_walk *w, int dir, const char *name, unsigned depth) {
+        bool found;
+
+        if (w->in_unit || cgroup_is_slice(name))
+                return cgroup_search(w, dir, name, depth);
+        if (!w->deep)
+                return false;
+        w->in_unit = true;
+        w->below = 0;
+        found = cgroup_search(w, dir, name, depth);
+        w->in_unit = false;
+        w->below = 0;
+        return found;
+}
+
 /* True if it is found: then w->path is that of the cgroup. */
 static bool cgroup_search_entry(struct cgroup_walk *w, int dir, const struct dirent *entry,
                                 unsigned depth) {
@@ -42,8 +68,10 @@ static bool cgroup_search_entry(struct cgroup_walk *w, int dir, const struct dir
         if (entry->d_type != DT_DIR || strcmp(entry->d_name, ".") == 0 ||
             strcmp(entry->d_name, "..") == 0 || len + 1 + strlen(entry->d_name) >= sizeof(w->path))
                 return false;
+        if (w->in_unit && ++w->below > CGROUP_BELOW_MAX)
+                return false;
         (void) snprintf(w->path + len, sizeof(w->path) - len, "/%s", entry->d_name);
-        if (entry->d_ino == w->id || cgroup_search(w, dir, entry->d_name, depth + 1))
+        if (entry->d_ino == w->id || cgroup_search_child(w, dir, entry->d_name, depth + 1))
                 return true;
         w->path[len] = '\0';
         return false;
@@ -65,7 +93,7 @@ static bool cgroup_search(struct cgroup_walk *w, int parent, const char *name, u
                 (void) close(fd);
                 return false;
         }
-        while (!found && (entry = readdir(dir)))
+        while (!found && w->below <= CGROUP_BELOW_MAX && (entry = readdir(dir)))
                 found = cgroup_search_entry(w, fd, entry, depth);
         (void) closedir(dir);
         return found;
@@ -83,8 +111,11 @@ static const char *cgroup_learn(const char *mount, uint64_t id) {
         struct cgroup_walk w = { .id = id };
         char *path;
 
-        if (!cgroup_search(&w, AT_FDCWD, mount, 0))
-                return NULL;
+        if (!cgroup_search(&w, AT_FDCWD, mount, 0)) {
+                w = (struct cgroup_walk){ .id = id, .deep = true };
+                if (!cgroup_search(&w, AT_FDCWD, mount, 0))
+                        w.path[0] = '\0'; /* remembered, too: to look again would cost as much */
+        }
         path = strdup(w.path);
         if (!path)
                 return NULL;
@@ -103,7 +134,7 @@ int cgroup_path(const char *mount, uint64_t id, char *ret, size_t size) {
         path = cgroup_known(id);
         if (!path)
                 path = cgroup_learn(mount, id);
-        if (!path)
+        if (!path || !*path)
                 r = -ENOENT;
         else if (strlen(path) >= size)
                 r = -ENAMETOOLONG;
