@@ -24,8 +24,7 @@
 
 #include "client/protocol.h"
 
-#define WIRE_FIRST_CAPACITY   4096 /* holds all but unusually long tokens and lists */
-#define WIRE_REQUEST_HEAD_MAX (WIRE_PATH_MAX + 512)
+#define WIRE_FIRST_CAPACITY 4096 /* holds all but unusually long tokens and lists */
 
 _Static_assert(sizeof(((struct sockaddr_un *) 0)->sun_path) == WIRE_SOCKET_MAX, "sun_path");
 
@@ -229,9 +228,9 @@ static int wire_send_pieces(int fd, struct iovec iov[2], int64_t deadline) {
         return 0;
 }
 
-static int wire_send_until(int fd, const struct wire_request *request, int64_t deadline) {
-        char head[WIRE_REQUEST_HEAD_MAX], about_body[96] = "";
-        struct iovec iov[2];
+int wire_format_head(const struct wire_request *request, char ret[WIRE_REQUEST_HEAD_MAX],
+                     size_t *ret_len) {
+        char about_body[96] = "";
         int n;
 
         for (const char *p = request->path; *p; p++)
@@ -241,26 +240,32 @@ static int wire_send_until(int fd, const struct wire_request *request, int64_t d
                 (void) snprintf(about_body, sizeof(about_body),
                                 "Content-Type: application/json\r\nContent-Length: %zu\r\n",
                                 request->body_len); /* always fits */
-        n = snprintf(head, sizeof(head),
+        n = snprintf(ret, WIRE_REQUEST_HEAD_MAX,
                      "%s %s HTTP/1.1\r\nHost: localhost\r\nAccept: %s\r\n%s%s\r\n", request->method,
                      request->path, request->accept, about_body,
                      request->keep ? "" : "Connection: close\r\n");
-        if (n < 0 || (size_t) n >= sizeof(head))
+        if (n < 0 || n >= WIRE_REQUEST_HEAD_MAX)
                 return -EINVAL;
-        iov[0] = (struct iovec){ head, (size_t) n };
+        *ret_len = (size_t) n;
+        return 0;
+}
+
+static int wire_send_until(int fd, const struct wire_request *request, int64_t deadline) {
+        char head[WIRE_REQUEST_HEAD_MAX];
+        struct iovec iov[2];
+        size_t len;
+        int r;
+
+        r = wire_format_head(request, head, &len);
+        if (r < 0)
+                return r;
+        iov[0] = (struct iovec){ head, len };
         iov[1] = request->body ? (struct iovec){ (void *) request->body, request->body_len }
                                : (struct iovec){ head, 0 };
         return wire_send_pieces(fd, iov, deadline);
 }
 
 /* The answer's head */
-
-struct wire_head {
-        struct wire_answer answer; /* what the caller will see; without the body */
-        int64_t length;            /* -1: not given */
-        bool chunked;
-        bool close;
-};
 
 static bool wire_is_digits(const char *p) {
         return *p && p[strspn(p, "0123456789")] == '\0';
@@ -406,15 +411,17 @@ static int wire_parse_head(char *text, size_t len, struct wire_head *head) {
 
 /* Reading */
 
-struct wire_reading {
-        int fd;
-        int64_t deadline;
-        char *memory;
-        size_t used, capacity;
-        size_t body;     /* where the body begins, behind the head */
-        size_t body_end; /* and ends, as far as it is decoded */
-        size_t body_max;
-};
+void wire_reading_begin(struct wire_reading *rd, const struct wire_request *request) {
+        *rd = (struct wire_reading){
+                .keep = request->keep,
+                .body_max = request->answer_max ? request->answer_max : WIRE_BODY_MAX,
+        };
+}
+
+void wire_reading_done(struct wire_reading *rd) {
+        wire_release(rd->memory, rd->capacity);
+        *rd = (struct wire_reading){ 0 };
+}
 
 /* One byte more than `room` is kept free, for the NUL behind the body. */
 static int wire_reserve(struct wire_reading *rd, size_t room) {
@@ -436,114 +443,69 @@ static int wire_reserve(struct wire_reading *rd, size_t room) {
         return 0;
 }
 
-/* Reads what there is. 1; 0: the other end has closed; negative errno. */
-static int wire_fill(struct wire_reading *rd) {
-        int r;
+/* How the body's end will be known, once the head is there. */
+static int wire_expect_body(struct wire_reading *rd) {
+        struct wire_head *head = &rd->head;
 
-        r = wire_reserve(rd, 1);
-        if (r < 0)
-                return r;
-        for (;;) {
-                ssize_t n;
-
-                r = wire_wait(rd->fd, POLLIN, rd->deadline);
-                if (r < 0)
-                        return r;
-                n = recv(rd->fd, rd->memory + rd->used, rd->capacity - rd->used - 1, MSG_DONTWAIT);
-                if (n >= 0) {
-                        rd->used += (size_t) n;
-                        return n > 0;
-                }
-                if (errno != EINTR && errno != EAGAIN)
-                        return -errno;
+        if (head->answer.status == 204 || head->answer.status == 304)
+                head->length = 0;
+        else if (head->chunked) {
+                rd->state = WIRE_CHUNK_SIZE;
+                return 1;
         }
+        if (head->length < 0) {
+                head->close = true;
+                rd->state = WIRE_UNTIL_CLOSE;
+                return 1;
+        }
+        if ((uint64_t) head->length > rd->body_max)
+                return -EMSGSIZE;
+        rd->body_end = rd->body + (size_t) head->length;
+        rd->state = WIRE_COUNTED;
+        return 1;
 }
 
-/* Reads on where the answer is known to be incomplete. */
-static int wire_fill_more(struct wire_reading *rd) {
-        int r = wire_fill(rd);
+/* Each of the functions below: 1: done, the state has changed; 0: more bytes are needed; negative
+ * errno. */
 
-        return r == 0 ? -ECONNRESET : r;
-}
-
-static int wire_read_head(struct wire_reading *rd, struct wire_head *head) {
+static int wire_read_head(struct wire_reading *rd) {
         int r;
 
         for (;;) {
                 char *end = rd->used ? memmem(rd->memory, rd->used, "\r\n\r\n", 4) : NULL;
                 size_t len;
 
-                if (!end) {
-                        if (rd->used >= WIRE_HEAD_MAX)
-                                return -EMSGSIZE;
-                        r = wire_fill_more(rd);
-                        if (r < 0)
-                                return r;
-                        continue;
-                }
+                if (!end)
+                        return rd->used >= WIRE_HEAD_MAX ? -EMSGSIZE : 0;
                 len = (size_t) (end - rd->memory) + 4;
                 if (len > WIRE_HEAD_MAX)
                         return -EMSGSIZE;
-                r = wire_parse_head(rd->memory, len, head);
+                r = wire_parse_head(rd->memory, len, &rd->head);
                 if (r < 0)
                         return r;
-                if (head->answer.status >= 200) {
+                if (rd->head.answer.status >= 200) {
                         rd->body = rd->body_end = len;
-                        return 0;
+                        return wire_expect_body(rd);
                 }
-                if (head->answer.status == 101) /* nobody asked for another protocol */
+                if (rd->head.answer.status == 101) /* nobody asked for another protocol */
                         return -EBADMSG;
                 rd->used -= len; /* an interim answer: the real one follows */
                 memmove(rd->memory, rd->memory + len, rd->used);
         }
 }
 
-static int wire_read_counted(struct wire_reading *rd, int64_t length) {
-        int r;
+static int wire_read_counted(struct wire_reading *rd) {
+        if (rd->used < rd->body_end)
+                return 0;
+        return rd->used > rd->body_end ? -EBADMSG : 1;
+}
 
-        if ((uint64_t) length > rd->body_max)
+static int wire_read_until_close(struct wire_reading *rd, bool ended) {
+        if (rd->used - rd->body > rd->body_max)
                 return -EMSGSIZE;
-        rd->body_end = rd->body + (size_t) length;
-        while (rd->used < rd->body_end) {
-                r = wire_reserve(rd, rd->body_end - rd->used);
-                if (r < 0)
-                        return r;
-                r = wire_fill_more(rd);
-                if (r < 0)
-                        return r;
-        }
-        return rd->used > rd->body_end ? -EBADMSG : 0;
-}
-
-static int wire_read_until_close(struct wire_reading *rd) {
-        int r;
-
-        for (;;) {
-                if (rd->used - rd->body > rd->body_max)
-                        return -EMSGSIZE;
-                r = wire_fill(rd);
-                if (r < 0)
-                        return r;
-                if (r == 0)
-                        break;
-        }
         rd->body_end = rd->used;
-        return 0;
+        return ended;
 }
-
-enum wire_chunk_state {
-        WIRE_CHUNK_SIZE,
-        WIRE_CHUNK_DATA,
-        WIRE_CHUNK_DATA_END, /* the CRLF behind the data */
-        WIRE_CHUNK_TRAILER,
-        WIRE_CHUNK_DONE,
-};
-
-struct wire_chunks {
-        enum wire_chunk_state state;
-        size_t left;    /* of the data of this chunk */
-        size_t trailer; /* bytes of trailer so far */
-};
 
 static int wire_hex(char c) {
         if (c >= '0' && c <= '9')
@@ -574,23 +536,22 @@ static int wire_parse_chunk_size(const char *line, size_t len, size_t max, size_
         return 0;
 }
 
-/* Takes one line, one run of data or one line end from the undecoded bytes [*raw, used).
- * 1: taken, go on; 0: more bytes are needed; negative errno. */
-static int wire_decode_step(struct wire_reading *rd, struct wire_chunks *ch, size_t *raw) {
+/* Takes one line, one run of data or one line end from the undecoded bytes [*raw, used). */
+static int wire_decode_step(struct wire_reading *rd, size_t *raw) {
         char *from = rd->memory + *raw, *eol;
         size_t n = rd->used - *raw;
         int r;
 
-        if (ch->state == WIRE_CHUNK_DATA) {
-                if (n > ch->left)
-                        n = ch->left;
+        if (rd->state == WIRE_CHUNK_DATA) {
+                if (n > rd->chunk_left)
+                        n = rd->chunk_left;
                 memmove(rd->memory + rd->body_end, from, n);
                 rd->body_end += n;
                 *raw += n;
-                ch->left -= n;
-                if (ch->left > 0)
+                rd->chunk_left -= n;
+                if (rd->chunk_left > 0)
                         return 0;
-                ch->state = WIRE_CHUNK_DATA_END;
+                rd->state = WIRE_CHUNK_DATA_END;
                 return 1;
         }
         eol = memmem(from, n, "\r\n", 2);
@@ -600,84 +561,105 @@ static int wire_decode_step(struct wire_reading *rd, struct wire_chunks *ch, siz
         if (n > WIRE_CHUNK_LINE_MAX)
                 return -EBADMSG;
         *raw += n + 2;
-        if (ch->state == WIRE_CHUNK_DATA_END) {
-                ch->state = WIRE_CHUNK_SIZE;
+        if (rd->state == WIRE_CHUNK_DATA_END) {
+                rd->state = WIRE_CHUNK_SIZE;
                 return n == 0 ? 1 : -EBADMSG;
         }
-        if (ch->state == WIRE_CHUNK_TRAILER) {
-                ch->trailer += n;
+        if (rd->state == WIRE_CHUNK_TRAILER) {
+                rd->trailer += n;
                 if (n == 0)
-                        ch->state = WIRE_CHUNK_DONE;
-                return ch->trailer > WIRE_HEAD_MAX ? -EMSGSIZE : n > 0;
+                        rd->state = WIRE_CHUNK_DONE;
+                return rd->trailer > WIRE_HEAD_MAX ? -EMSGSIZE : n > 0;
         }
-        r = wire_parse_chunk_size(from, n, rd->body_max - (rd->body_end - rd->body), &ch->left);
+        r = wire_parse_chunk_size(from, n, rd->body_max - (rd->body_end - rd->body),
+                                  &rd->chunk_left);
         if (r < 0)
                 return r;
-        ch->state = ch->left > 0 ? WIRE_CHUNK_DATA : WIRE_CHUNK_TRAILER;
+        rd->state = rd->chunk_left > 0 ? WIRE_CHUNK_DATA : WIRE_CHUNK_TRAILER;
         return 1;
 }
 
 static int wire_read_chunked(struct wire_reading *rd) {
-        struct wire_chunks ch = { .state = WIRE_CHUNK_SIZE };
+        size_t raw = rd->body_end;
         int r;
 
-        for (;;) {
-                size_t raw = rd->body_end;
-
-                do
-                        r = wire_decode_step(rd, &ch, &raw);
-                while (r > 0);
-                if (r < 0)
-                        return r;
-                memmove(rd->memory + rd->body_end, rd->memory + raw, rd->used - raw);
-                rd->used -= raw - rd->body_end;
-                if (ch.state == WIRE_CHUNK_DONE)
-                        return rd->used > rd->body_end ? -EBADMSG : 0;
-                r = wire_fill_more(rd);
-                if (r < 0)
-                        return r;
-        }
-}
-
-static int wire_read_answer(struct wire_reading *rd, struct wire_head *head) {
-        int r;
-
-        r = wire_read_head(rd, head);
+        do
+                r = wire_decode_step(rd, &raw);
+        while (r > 0);
         if (r < 0)
                 return r;
-        if (head->answer.status == 204 || head->answer.status == 304)
-                return wire_read_counted(rd, 0);
-        if (head->chunked)
-                return wire_read_chunked(rd);
-        if (head->length >= 0)
-                return wire_read_counted(rd, head->length);
-        head->close = true;
-        return wire_read_until_close(rd);
+        memmove(rd->memory + rd->body_end, rd->memory + raw, rd->used - raw);
+        rd->used -= raw - rd->body_end;
+        if (rd->state != WIRE_CHUNK_DONE)
+                return 0;
+        return rd->used > rd->body_end ? -EBADMSG : 1;
+}
+
+static int wire_read_on(struct wire_reading *rd, bool ended) {
+        int r = 1;
+
+        if (rd->state == WIRE_HEAD)
+                r = wire_read_head(rd);
+        if (r == 1 && rd->state == WIRE_COUNTED)
+                r = wire_read_counted(rd);
+        else if (r == 1 && rd->state == WIRE_UNTIL_CLOSE)
+                r = wire_read_until_close(rd, ended);
+        else if (r == 1)
+                r = wire_read_chunked(rd);
+        return r == 0 && ended ? -ECONNRESET : r;
+}
+
+static int wire_fill(struct wire_reading *rd, int fd) {
+        size_t room = rd->state == WIRE_COUNTED ? rd->body_end - rd->used : 1;
+        ssize_t n;
+        int r;
+
+        r = wire_reserve(rd, room);
+        if (r < 0)
+                return r;
+        do
+                n = recv(fd, rd->memory + rd->used, rd->capacity - rd->used - 1, MSG_DONTWAIT);
+        while (n < 0 && errno == EINTR);
+        if (n < 0)
+                return errno == EAGAIN ? 0 : -errno;
+        rd->used += (size_t) n;
+        return wire_read_on(rd, n == 0);
+}
+
+int wire_receive_some(int fd, struct wire_reading *rd, struct wire_answer *ret) {
+        int r;
+
+        r = wire_fill(rd, fd);
+        if (r < 0)
+                wire_reading_done(rd);
+        if (r <= 0)
+                return r;
+        *ret = rd->head.answer;
+        ret->keep = rd->keep && !rd->head.close;
+        ret->memory = rd->memory;
+        ret->capacity = rd->capacity;
+        ret->body = rd->memory + rd->body;
+        ret->body_len = rd->body_end - rd->body;
+        ret->body[ret->body_len] = '\0';
+        *rd = (struct wire_reading){ 0 };
+        return 1;
 }
 
 static int wire_receive_until(int fd, const struct wire_request *request, int64_t deadline,
                               struct wire_answer *ret) {
-        struct wire_reading rd = {
-                .fd = fd,
-                .deadline = deadline,
-                .body_max = request->answer_max ? request->answer_max : WIRE_BODY_MAX,
-        };
-        struct wire_head head;
+        struct wire_reading rd;
         int r;
 
-        r = wire_read_answer(&rd, &head);
-        if (r < 0) {
-                wire_release(rd.memory, rd.capacity);
-                return r;
-        }
-        *ret = head.answer;
-        ret->keep = request->keep && !head.close;
-        ret->memory = rd.memory;
-        ret->capacity = rd.capacity;
-        ret->body = rd.memory + rd.body;
-        ret->body_len = rd.body_end - rd.body;
-        ret->body[ret->body_len] = '\0';
-        return 0;
+        wire_reading_begin(&rd, request);
+        do {
+                r = wire_wait(fd, POLLIN, deadline);
+                if (r < 0) {
+                        wire_reading_done(&rd);
+                        return r;
+                }
+                r = wire_receive_some(fd, &rd, ret);
+        } while (r == 0);
+        return r < 0 ? r : 0;
 }
 
 int wire_send(int fd, const struct wire_request *request) {

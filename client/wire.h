@@ -19,13 +19,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WIRE_SOCKET_MAX      108 /* bytes of a socket's path with its NUL: sun_path */
-#define WIRE_PATH_MAX        2048
-#define WIRE_HEAD_MAX        8192    /* bytes of status line and headers together */
-#define WIRE_BODY_MAX        1048576 /* bytes of a body, unless the request allows another size */
-#define WIRE_CHUNK_LINE_MAX  256     /* bytes of a chunk's size and extensions */
-#define WIRE_TYPE_SIZE       64
-#define WIRE_FINGERPRINT_LEN 16
+#define WIRE_SOCKET_MAX       108 /* bytes of a socket's path with its NUL: sun_path */
+#define WIRE_PATH_MAX         2048
+#define WIRE_REQUEST_HEAD_MAX (WIRE_PATH_MAX + 512)
+#define WIRE_HEAD_MAX         8192    /* bytes of status line and headers together */
+#define WIRE_BODY_MAX         1048576 /* bytes of a body, unless the request allows another size */
+#define WIRE_CHUNK_LINE_MAX   256     /* bytes of a chunk's size and extensions */
+#define WIRE_TYPE_SIZE        64
+#define WIRE_FINGERPRINT_LEN  16
 
 /* True for a credential's name: 1 to PROTOCOL_NAME_MAX of [A-Za-z0-9._-], not led by '.' or '-'. */
 bool wire_is_name(const char *name);
@@ -92,6 +93,53 @@ int wire_call(int fd, const struct wire_request *request, struct wire_answer *re
  * becomes readable. Each may take timeout_us. Errors as above. */
 int wire_send(int fd, const struct wire_request *request);
 int wire_receive(int fd, const struct wire_request *request, struct wire_answer *ret);
+
+/* For who may not wait at all: the bytes of a request's head (its body goes behind them), and an
+ * answer that comes in pieces. */
+
+/* 0, or -EINVAL as above. */
+int wire_format_head(const struct wire_request *request, char ret[WIRE_REQUEST_HEAD_MAX],
+                     size_t *ret_len);
+
+struct wire_head {
+        struct wire_answer answer; /* what the caller will see; without the body */
+        int64_t length;            /* -1: not given */
+        bool chunked;
+        bool close;
+};
+
+enum wire_state {
+        WIRE_HEAD,
+        WIRE_COUNTED,
+        WIRE_UNTIL_CLOSE,
+        WIRE_CHUNK_SIZE,
+        WIRE_CHUNK_DATA,
+        WIRE_CHUNK_DATA_END, /* the CRLF behind the data */
+        WIRE_CHUNK_TRAILER,
+        WIRE_CHUNK_DONE,
+};
+
+struct wire_reading {
+        enum wire_state state;
+        struct wire_head head; /* once the state is past WIRE_HEAD */
+        bool keep;
+        char *memory; /* owned */
+        size_t used, capacity;
+        size_t body;     /* where the body begins, behind the head */
+        size_t body_end; /* and ends, as far as it is decoded */
+        size_t body_max;
+        size_t chunk_left; /* of the data of this chunk */
+        size_t trailer;    /* bytes of trailer so far */
+};
+
+void wire_reading_begin(struct wire_reading *rd, const struct wire_request *request);
+
+/* Takes what has come, without waiting. 1: the answer is complete, and in *ret; 0: more is to come,
+ * wait until the descriptor is readable; negative errno as above, and `rd` is done with. */
+int wire_receive_some(int fd, struct wire_reading *rd, struct wire_answer *ret);
+
+/* Wipes and releases; safe on a zeroed struct, and twice. */
+void wire_reading_done(struct wire_reading *rd);
 
 /* Wipes and releases; safe on a zeroed struct, and twice. */
 void wire_answer_done(struct wire_answer *answer);
