@@ -18,7 +18,8 @@ TREE, BEARERD, BEARERCTL = (pathlib.Path(a) for a in sys.argv[1:4])
 ENGLISH, CHINESE = "README.md", "README.zh-CN.md"
 READMES = (ENGLISH, CHINESE)
 PAGES = {"bearerd(8)": "daemon/bearerd.8.scd", "bearerd.conf(5)": "daemon/conf/bearerd.conf.5.scd",
-         "bearerctl(1)": "client/bearerctl.1.scd", "bearerd-systemd(7)": "systemd/bearerd-systemd.7.scd"}
+         "bearerctl(1)": "client/bearerctl.1.scd", "libbearer(3)": "client/libbearer/libbearer.3.scd",
+         "bearerd-systemd(7)": "systemd/bearerd-systemd.7.scd"}
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SPAN = re.compile(r"`([^`\n]+)`")
@@ -28,7 +29,7 @@ COMMENT = re.compile(r"\s+# .*$", re.MULTILINE)
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 # Written as if they were names of ours, but they are the SDKs', the provider's or other programs' own.
-FOREIGN = {"ssh-agent", "chmod", "fingerprint", "docker"}
+FOREIGN = {"libbearer", "ssh-agent", "chmod", "fingerprint", "docker"}
 
 
 def read(name):

@@ -1,0 +1,464 @@
+#include "client/libbearer/client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "client/libbearer/json.h"
+#include "client/protocol.h"
+
+#define CLIENT_MARGIN_S 10 /* for the daemon, on top of what it may wait for the provider */
+#define CLIENT_SOFT_US  INT64_C(2000000)
+#define CLIENT_RECHECK_US                                                                          \
+        INT64_C(5000000) /* after a question that failed, while the token is good */
+#define CLIENT_RETRY_MAX_S 86400
+
+static struct bearer *client_list; /* guarded by bearer_lock */
+static uint64_t client_numbers;
+static pthread_once_t client_once = PTHREAD_ONCE_INIT;
+static int client_once_error;
+
+/* Fork: the lock is taken over it, so that the child finds everything whole. What is under way there
+ * belongs to the parent, and to threads that the child does not have. */
+
+static void client_before_fork(void) {
+        (void) pthread_mutex_lock(&bearer_lock);
+}
+
+static void client_after_fork(void) {
+        (void) pthread_mutex_unlock(&bearer_lock);
+}
+
+static void flight_free(struct flight *f) {
+        exchange_done(&f->x);
+        free(f->name);
+        if (f->rest)
+                explicit_bzero(f->rest, strlen(f->rest));
+        free(f->rest);
+        free(f);
+}
+
+static void client_drop_calls(struct bearer *client) {
+        while (client->flights) {
+                struct flight *f = client->flights;
+
+                client->flights = f->next;
+                while (f->calls) {
+                        struct bearer_call *call = f->calls;
+
+                        f->calls = call->next;
+                        free(call);
+                }
+                f->x.watched = false; /* the epoll descriptor goes as a whole */
+                flight_free(f);
+        }
+        while (client->ready) {
+                struct bearer_call *call = client->ready;
+
+                client->ready = call->next;
+                (void) bearer_token_unref(call->token);
+                free(call);
+        }
+        client->ready_end = &client->ready;
+        loop_close(client);
+        link_close(&client->link);
+}
+
+static void client_in_child(void) {
+        thread_forked();
+        for (struct bearer *client = client_list; client; client = client->next)
+                client_drop_calls(client);
+        (void) pthread_mutex_unlock(&bearer_lock);
+}
+
+static void client_init(void) {
+        client_once_error = pthread_atfork(client_before_fork, client_after_fork, client_in_child);
+}
+
+int bearer_new(struct bearer **ret, const char *socket) {
+        struct bearer *client;
+        int r;
+
+        if (!ret)
+                return thread_fail(-EINVAL, "bearer_new: no place for what it makes");
+        (void) pthread_once(&client_once, client_init);
+        if (client_once_error != 0)
+                return thread_fail(-client_once_error, NULL);
+        if (socket && (!*socket || strlen(socket) >= WIRE_SOCKET_MAX))
+                return thread_fail(-EINVAL, "the socket's path must have 1 to %d bytes",
+                                   WIRE_SOCKET_MAX - 1);
+        client = calloc(1, sizeof(*client));
+        if (!client)
+                return thread_fail(-ENOMEM, NULL);
+        client->epoll_fd = client->timer_fd = -1;
+        client->ready_end = &client->ready;
+        if (socket) {
+                strcpy(client->link.path, socket);
+        } else {
+                r = wire_find_socket(client->link.path);
+                if (r < 0) {
+                        free(client);
+                        return thread_fail(-EINVAL,
+                                           "$" PROTOCOL_SOCKET_ENV " is longer than %d bytes",
+                                           WIRE_SOCKET_MAX - 1);
+                }
+        }
+        (void) pthread_mutex_lock(&bearer_lock);
+        client->number = ++client_numbers;
+        client->next = client_list;
+        client->link_to_me = &client_list;
+        if (client->next)
+                client->next->link_to_me = &client->next;
+        client_list = client;
+        (void) pthread_mutex_unlock(&bearer_lock);
+        *ret = client;
+        return 0;
+}
+
+static void client_drop_body(struct bearer *client, struct entry *e) {
+        if (!e->body)
+                return;
+        thread_withdraw(client->number, e->body);
+        e->body = body_unref(e->body);
+}
+
+struct bearer *bearer_free(struct bearer *client) {
+        if (!client)
+                return NULL;
+        (void) pthread_mutex_lock(&bearer_lock);
+        *client->link_to_me = client->next;
+        if (client->next)
+                client->next->link_to_me = client->link_to_me;
+        client_drop_calls(client);
+        thread_withdraw(client->number, NULL);
+        for (size_t i = 0; i < CLIENT_BUCKETS; i++)
+                while (client->buckets[i]) {
+                        struct entry *e = client->buckets[i];
+
+                        client->buckets[i] = e->next;
+                        (void) body_unref(e->body);
+                        free(e);
+                }
+        (void) pthread_mutex_unlock(&bearer_lock);
+        free(client);
+        return NULL;
+}
+
+int bearer_set_timeout(struct bearer *client, int timeout_ms) {
+        if (!client || timeout_ms < 0)
+                return thread_fail(-EINVAL, "a timeout must be a number of milliseconds, or 0");
+        atomic_store_explicit(&client->timeout_ms, timeout_ms, memory_order_relaxed);
+        return 0;
+}
+
+int64_t client_limit_us(const struct bearer *client, const struct bearer_request *rq) {
+        int64_t ms = atomic_load_explicit(&client->timeout_ms, memory_order_relaxed);
+
+        return ms > 0 ? ms * 1000 : (rq->wait_s + CLIENT_MARGIN_S) * INT64_C(1000000);
+}
+
+/* The tokens in memory */
+
+struct key client_key(const struct bearer *client, const char *name,
+                      const struct bearer_request *rq) {
+        struct key k = { .client = client->number, .name = name, .rest = rq->key };
+        uint32_t h = REQUEST_HASH_SEED ^ rq->hash;
+        const char *p;
+
+        for (p = name; *p; p++)
+                h = request_hash(h, *p);
+        k.name_len = (size_t) (p - name);
+        k.hash = h ^ h >> 15;
+        k.min_ttl_us = rq->min_ttl_s < 0 ? -1 : rq->min_ttl_s * INT64_C(1000000);
+        return k;
+}
+
+static struct entry *client_entry(struct bearer *client, const struct key *k) {
+        for (struct entry *e = client->buckets[k->hash % CLIENT_BUCKETS]; e; e = e->next)
+                if (e->hash == k->hash && strncmp(e->key, k->name, k->name_len) == 0 &&
+                    strcmp(e->key + k->name_len, k->rest) == 0)
+                        return e;
+        return NULL;
+}
+
+struct body *client_find(struct bearer *client, const struct key *k) {
+        struct entry *e = client_entry(client, k);
+
+        return e ? e->body : NULL;
+}
+
+static void client_evict(struct bearer *client) {
+        struct entry **oldest = NULL, *e;
+
+        for (size_t i = 0; i < CLIENT_BUCKETS; i++)
+                for (struct entry **p = &client->buckets[i]; *p; p = &(*p)->next)
+                        if (!oldest || (*p)->since_us < (*oldest)->since_us)
+                                oldest = p;
+        e = *oldest;
+        client_drop_body(client, e);
+        *oldest = e->next;
+        client->n_entries--;
+        free(e);
+}
+
+static struct entry *client_entry_make(struct bearer *client, const struct key *k, int64_t now_us) {
+        struct entry *e = client_entry(client, k), **bucket;
+
+        if (e)
+                return e;
+        e = malloc(sizeof(*e) + k->name_len + strlen(k->rest) + 1);
+        if (!e)
+                return NULL;
+        if (client->n_entries >= CLIENT_ENTRIES_MAX)
+                client_evict(client);
+        bucket = &client->buckets[k->hash % CLIENT_BUCKETS];
+        *e = (struct entry){ .next = *bucket, .hash = k->hash, .since_us = now_us };
+        (void) stpcpy(stpcpy(e->key, k->name), k->rest);
+        *bucket = e;
+        client->n_entries++;
+        return e;
+}
+
+int bearer_reject(struct bearer *client, struct bearer_token *token) {
+        struct body *b;
+
+        if (!client || !token)
+                return thread_fail(-EINVAL, "bearer_reject: no %s", client ? "token" : "client");
+        b = token_body(token);
+        (void) pthread_mutex_lock(&bearer_lock);
+        for (size_t i = 0; i < CLIENT_BUCKETS; i++)
+                for (struct entry *e = client->buckets[i]; e; e = e->next)
+                        if (strcmp(e->key, b->key) == 0 && e->body &&
+                            strcmp(e->body->fingerprint, b->fingerprint) == 0) {
+                                strcpy(e->rejected, b->fingerprint);
+                                client_drop_body(client, e);
+                        }
+        (void) pthread_mutex_unlock(&bearer_lock);
+        return 0;
+}
+
+/* Flights */
+
+struct flight *flight_find(struct bearer *client, const struct key *k, bool loop) {
+        struct entry *e = client_entry(client, k);
+        const char *rejected = e ? e->rejected : "";
+
+        for (struct flight *f = client->flights; f; f = f->next)
+                if (f->loop == loop && f->hash == k->hash && f->min_ttl_us == k->min_ttl_us &&
+                    strcmp(f->name, k->name) == 0 && strcmp(f->rest, k->rest) == 0 &&
+                    strcmp(f->rejected, rejected) == 0)
+                        return f;
+        return NULL;
+}
+
+/* The daemon's answer should come before we give up: it says more. */
+static int flight_wait_s(const struct bearer_request *rq, int64_t limit_us) {
+        int64_t s = (limit_us + 999999) / 1000000;
+
+        if (s > 1)
+                s--;
+        return s < rq->wait_s ? (int) s : rq->wait_s;
+}
+
+int flight_new(struct bearer *client, const struct key *k, const struct bearer_request *rq,
+               int64_t now_us, bool soft, bool loop, struct flight **ret) {
+        const int64_t limit_us = soft ? CLIENT_SOFT_US : client_limit_us(client, rq);
+        struct entry *e = client_entry(client, k);
+        struct flight *f;
+        size_t len;
+        char *text;
+        int r;
+
+        f = calloc(1, sizeof(*f));
+        if (!f)
+                return -ENOMEM;
+        f->x.fd = -1;
+        f->name = strdup(k->name);
+        f->rest = strdup(k->rest);
+        if (e)
+                strcpy(f->rejected, e->rejected);
+        r = f->name && f->rest ? request_format(k->name, rq, f->rejected,
+                                                flight_wait_s(rq, limit_us), &text, &len)
+                               : -ENOMEM;
+        if (r < 0) {
+                flight_free(f);
+                return r;
+        }
+        f->client = client;
+        f->refs = 1;
+        f->hash = k->hash;
+        f->min_ttl_us = k->min_ttl_us;
+        f->until_us = now_us + limit_us;
+        f->soft = soft;
+        f->loop = loop;
+        f->failure.retry_after_s = -1;
+        pthread_cond_init(&f->ended, NULL);
+        exchange_begin(&f->x, &client->link, text, len, now_us, f->until_us, !soft);
+        f->next = client->flights;
+        client->flights = f;
+        *ret = f;
+        return 0;
+}
+
+struct flight *flight_unref(struct flight *f) {
+        if (--f->refs == 0)
+                flight_free(f);
+        return NULL;
+}
+
+static const struct {
+        int status, r;
+} flight_statuses[] = {
+        { 400, -EINVAL },    { 403, -EACCES },    { 404, -ENOENT },
+        { 409, -ENOKEY },    { 429, -EBUSY },     { 500, -EIO },
+        { 502, -EREMOTEIO }, { 503, -EHOSTDOWN }, { 504, -ETIMEDOUT },
+};
+
+static void flight_fail(struct flight *f, int r, const char *what) {
+        f->failure.r = r;
+        (void) snprintf(f->failure.text, sizeof(f->failure.text), "%s: %s", f->name, what);
+}
+
+static void flight_fail_by_system(struct flight *f, int r) {
+        const char *path = f->client->link.path;
+        char text[512];
+
+        switch (r) {
+        case -ECONNREFUSED:
+                (void) snprintf(text, sizeof(text), "no daemon at %s", path);
+                break;
+        case -EACCES:
+                (void) snprintf(text, sizeof(text),
+                                "you may not connect to %s: join the group that owns it", path);
+                break;
+        case -ETIMEDOUT:
+                (void) snprintf(text, sizeof(text), "the daemon at %s did not answer in time",
+                                path);
+                break;
+        case -ECONNRESET:
+                (void) snprintf(text, sizeof(text), "the daemon at %s hung up: see its log", path);
+                break;
+        case -EPROTO:
+                (void) snprintf(
+                        text, sizeof(text),
+                        "what came from %s is not an answer of bearerd: is that its socket?", path);
+                break;
+        default:
+                (void) snprintf(text, sizeof(text), "%s", bearer_strerror(r));
+        }
+        flight_fail(f, r, text);
+}
+
+static void flight_fail_by_answer(struct flight *f, const struct wire_answer *a) {
+        char text[512];
+        int r = -EPROTO;
+
+        for (size_t i = 0; i < sizeof(flight_statuses) / sizeof(flight_statuses[0]); i++)
+                if (flight_statuses[i].status == a->status)
+                        r = flight_statuses[i].r;
+        if (strcmp(a->content_type, "application/json") != 0 || strlen(a->body) != a->body_len ||
+            !json_member(a->body, "error_description", text, sizeof(text)))
+                (void) snprintf(text, sizeof(text), "HTTP %d from the daemon", a->status);
+        for (char *p = text; *p; p++)
+                if ((unsigned char) *p < 0x20 || *p == 0x7f)
+                        *p = ' ';
+        f->failure.retry_after_s = a->retry_after_s > CLIENT_RETRY_MAX_S ? CLIENT_RETRY_MAX_S
+                                                                         : (int) a->retry_after_s;
+        f->final = true;
+        flight_fail(f, r, text);
+}
+
+static struct body *flight_body(struct flight *f, const struct wire_answer *a, int64_t now_us) {
+        int64_t left_us = TOKEN_NEVER;
+        struct timespec t;
+
+        if (a->expires_at >= 0) { /* the same machine's clock has made it */
+                (void) clock_gettime(CLOCK_REALTIME, &t);
+                if (__builtin_mul_overflow(a->expires_at - t.tv_sec, INT64_C(1000000), &left_us) ||
+                    left_us > INT64_MAX / 4)
+                        left_us = INT64_MAX / 4;
+                left_us -= t.tv_nsec / 1000;
+        }
+        return body_new(f->name, f->rest, a->body, a->body_len, a->fingerprint, a->expires_at,
+                        left_us, now_us);
+}
+
+static bool flight_answer_is_token(const struct wire_answer *a) {
+        if (strcmp(a->content_type, "text/plain") != 0 || !*a->fingerprint || a->body_len == 0 ||
+            a->body_len > PROTOCOL_TOKEN_MAX)
+                return false;
+        for (size_t i = 0; i < a->body_len; i++)
+                if ((unsigned char) a->body[i] <= 0x20 || (unsigned char) a->body[i] >= 0x7f)
+                        return false;
+        return true;
+}
+
+static void flight_keep(struct flight *f, const struct wire_answer *a, int64_t now_us) {
+        struct key k = { .client = f->client->number,
+                         .hash = f->hash,
+                         .name = f->name,
+                         .rest = f->rest,
+                         .name_len = strlen(f->name) };
+        struct body *b = flight_body(f, a, now_us);
+        struct entry *e = b ? client_entry_make(f->client, &k, now_us) : NULL;
+
+        if (!e) {
+                (void) body_unref(b);
+                flight_fail_by_system(f, -ENOMEM);
+                return;
+        }
+        if (strcmp(e->rejected, f->rejected) != 0 && strcmp(e->rejected, a->fingerprint) == 0) {
+                (void) body_unref(b); /* refused by the API since we asked: ask again */
+                f->failure.r = 0;
+                return;
+        }
+        client_drop_body(f->client, e);
+        e->rejected[0] = '\0';
+        e->since_us = now_us;
+        e->body = b;
+}
+
+/* The token that is there is good: a daemon that is away for a moment, or a provider that fails, is no
+ * reason not to use it. */
+static bool flight_forgives(struct flight *f, const struct key *k, int64_t now_us) {
+        struct body *b = client_find(f->client, k);
+        const int r = f->failure.r;
+
+        if (!f->soft || !b)
+                return false;
+        if (r == -EINVAL || r == -EACCES || r == -ENOENT || r == -ENOKEY) {
+                struct entry *e = client_entry(f->client, k);
+
+                client_drop_body(f->client, e);
+                return false;
+        }
+        atomic_store_explicit(&b->due_us, now_us + CLIENT_RECHECK_US, memory_order_relaxed);
+        return true;
+}
+
+void flight_end(struct flight *f, int r, struct wire_answer *answer, int64_t now_us) {
+        struct key k = {
+                .hash = f->hash, .name = f->name, .rest = f->rest, .name_len = strlen(f->name)
+        };
+        struct flight **p;
+
+        if (r < 0)
+                flight_fail_by_system(f, r);
+        else if (answer->status != 200)
+                flight_fail_by_answer(f, answer);
+        else if (!flight_answer_is_token(answer))
+                flight_fail_by_system(f, -EPROTO);
+        else
+                flight_keep(f, answer, now_us);
+        if (r == 1)
+                wire_answer_done(answer);
+        if (f->failure.r < 0 && flight_forgives(f, &k, now_us))
+                f->failure.r = 0;
+        for (p = &f->client->flights; *p != f; p = &(*p)->next)
+                ;
+        *p = f->next;
+        f->done = true;
+        pthread_cond_broadcast(&f->ended);
+}

@@ -1,0 +1,90 @@
+#pragma once
+/*
+ * A client: a socket, the tokens that came from there, the questions under way
+ *
+ * A flight is one question to the daemon. Threads that want what it brings wait for it (flight_wait);
+ * callbacks that want it hang on one of the loop's. A flight of a thread is never waited for by the
+ * loop, nor the other way round: the thread of the loop may be the one that waits.
+ *
+ * Threading: bearer_lock, for everything here but client->number and client->timeout_ms.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/libbearer/bearer.h"
+#include "client/libbearer/exchange.h"
+#include "client/libbearer/request.h"
+#include "client/libbearer/thread.h"
+#include "client/libbearer/token.h"
+
+#define CLIENT_BUCKETS     256
+#define CLIENT_ENTRIES_MAX 4096 /* tokens of one client in memory; the oldest goes */
+
+struct entry {
+        struct entry *next;
+        uint32_t hash;
+        struct body *body;                /* NULL: none that is of use */
+        char rejected[TOKEN_FINGERPRINT]; /* to be said to the daemon; "" */
+        int64_t since_us;
+        char key[]; /* credential and request_key() */
+};
+
+struct flight {
+        struct flight *next;
+        struct bearer *client;
+        unsigned refs;
+        struct exchange x;
+        char *name, *rest; /* owned */
+        uint32_t hash;
+        int64_t min_ttl_us, until_us;
+        char rejected[TOKEN_FINGERPRINT];
+        bool soft; /* the token is good, it was time to ask */
+        bool loop; /* driven by bearer_process() */
+        bool done;
+        bool final;             /* the daemon has answered: it holds for all who wait */
+        struct failure failure; /* failure.r: 0 or how it ended */
+        pthread_cond_t ended;
+        struct bearer_call *calls; /* of a flight of the loop */
+};
+
+struct bearer_call {
+        struct bearer_call *next;
+        struct bearer *client;
+        struct flight *flight; /* NULL: ready */
+        bearer_callback *callback;
+        void *user;
+        struct failure failure;
+        struct bearer_token *token;
+};
+
+struct bearer {
+        uint64_t number;
+        atomic_int timeout_ms;
+        struct bearer *next, **link_to_me; /* all of them */
+        struct link link;
+        struct entry *buckets[CLIENT_BUCKETS];
+        size_t n_entries;
+        struct flight *flights;
+        struct bearer_call *ready, **ready_end;
+        int epoll_fd, timer_fd; /* -1 until asked for */
+};
+
+struct key client_key(const struct bearer *client, const char *name,
+                      const struct bearer_request *rq);
+struct body *client_find(struct bearer *client, const struct key *k); /* borrowed; or NULL */
+int64_t client_limit_us(const struct bearer *client, const struct bearer_request *rq);
+
+struct flight *flight_find(struct bearer *client, const struct key *k, bool loop);
+int flight_new(struct bearer *client, const struct key *k, const struct bearer_request *rq,
+               int64_t now_us, bool soft, bool loop, struct flight **ret); /* 0, -ENOMEM, -EINVAL */
+struct flight *flight_unref(struct flight *f);
+
+/* The exchange is over: `r` is 1 with *answer, which it releases, or a negative errno. Keeps what came,
+ * notes the failure, wakes those who wait. */
+void flight_end(struct flight *f, int r, struct wire_answer *answer, int64_t now_us);
+
+/* loop.c: in the child of a fork, and at the end. */
+void loop_close(struct bearer *client);

@@ -1,0 +1,73 @@
+/*
+ * An event loop on libbearer, until standard input ends: each token asks for the next one
+ *
+ *   bearer_loop SOCKET CREDENTIAL
+ */
+
+#include <bearer.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CALLS 4 /* at a time */
+
+static struct bearer *client;
+static const char *credential;
+static long tokens, asked, failures;
+static int under_way;
+
+static void ask(void);
+
+static void answered(void *user, int r, struct bearer_token *token) {
+        (void) user;
+        under_way--;
+        if (r < 0) {
+                fprintf(stderr, "%s: %s\n", bearer_strerror(r), bearer_error_text());
+                failures++;
+        } else {
+                tokens++;
+                if (bearer_token_expires_at(token) < time(NULL)) {
+                        fprintf(stderr, "a stale token\n");
+                        failures++;
+                }
+                if (tokens % 500 == 0)
+                        bearer_reject(client, token);
+        }
+}
+
+static void ask(void) {
+        struct bearer_call *call;
+        int r = bearer_get_async(client, credential, NULL, answered, NULL, &call);
+
+        if (r < 0) {
+                fprintf(stderr, "%s\n", bearer_error_text());
+                failures++;
+                return;
+        }
+        under_way++;
+        if (asked++ % 7 == 3) { /* one that is not wanted any more */
+                bearer_call_cancel(call);
+                under_way--;
+        }
+}
+
+int main(int argc, char **argv) {
+        struct pollfd fds[2] = { { .fd = STDIN_FILENO, .events = POLLIN }, { .events = POLLIN } };
+
+        if (argc != 3 || bearer_new(&client, argv[1]) < 0)
+                return 2;
+        credential = argv[2];
+        fds[1].fd = bearer_fd(client);
+        do {
+                if (under_way < CALLS)
+                        ask();
+                poll(fds, 2, 1);
+                if (bearer_process(client) < 0)
+                        failures++;
+        } while (!fds[0].revents);
+        bearer_free(client);
+        printf("%ld tokens\n", tokens);
+        return failures ? 1 : 0;
+}
