@@ -3,8 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
@@ -19,6 +17,8 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/sandbox.h"
+#include "base/wipe.h"
 #include "broker/broker.h"
 #include "conf/conf.h"
 #include "http/curl.h"
@@ -122,16 +122,6 @@ static int parse_arguments(int argc, char *argv[], struct options *ret) {
                 (void) fputs("bearerd: --new-key goes with --rekey\nTry: bearerd --help\n", stderr);
                 return -EINVAL;
         }
-        return 0;
-}
-
-/* No core dump, no ptrace by others of our uid, no file of ours readable by others. */
-static int harden(void) {
-        const struct rlimit none = { 0, 0 };
-
-        (void) umask(077);
-        if (prctl(PR_SET_DUMPABLE, 0) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
-                return RAISE(-errno);
         return 0;
 }
 
@@ -363,6 +353,62 @@ static int start_audit(struct daemon *d) {
         return audit_new(&parts, &d->audit);
 }
 
+/* The directory that a file lies in; the caller frees it. NULL: out of memory. */
+static char *directory_of(const char *file) {
+        const char *slash = strrchr(file, '/'); /* paths of the configuration are absolute */
+
+        return strndup(file, slash == file ? 1 : (size_t) (slash - file));
+}
+
+/* Where the daemon writes: state, sockets, and a key that is still to be made. 0, -ENOMEM, or what the system said. */
+static int limit_writing(const struct conf *conf) {
+        const size_t n = conf->n_sockets + 2;
+        char **directories = calloc(n, sizeof(char *));
+        int r;
+
+        if (!directories)
+                return RAISE(-ENOMEM);
+        directories[0] = strdup(conf->state_dir);
+        directories[1] = directory_of(conf->key_file);
+        for (size_t i = 0; i < conf->n_sockets; i++)
+                directories[i + 2] = directory_of(conf->sockets[i]->path);
+        r = 0;
+        for (size_t i = 0; i < n; i++)
+                if (!directories[i])
+                        r = RAISE(-ENOMEM);
+        if (r == 0)
+                r = sandbox_limit_writing((const char *const *) directories, n);
+        for (size_t i = 0; i < n; i++)
+                free(directories[i]);
+        free(directories);
+        return PASS(r);
+}
+
+/* Before there are threads: they inherit it. Without what this kernel does not have the daemon goes on, and says so. */
+static int enter_sandbox(const struct conf *conf, struct why *why) {
+        bool locked = sandbox_lock_memory(), wiped = wipe_is_on();
+        int landlock = 0, seccomp = -EOPNOTSUPP;
+
+        if (conf->sandbox) {
+                landlock = limit_writing(conf);
+                seccomp = sandbox_limit_calls();
+        }
+        if (landlock == -ENOMEM || seccomp == -ENOMEM)
+                return why_set(why, -ENOMEM, "out of memory while entering the sandbox");
+        log_info("event=hardened memory=%s freed=%s landlock=%d seccomp=%s",
+                 locked ? "locked" : "swappable", wiped ? "wiped" : "kept",
+                 landlock > 0 ? landlock : 0, seccomp == 0 ? "yes" : "no");
+        if (conf->sandbox && (landlock <= 0 || seccomp < 0))
+                log_warning(
+                        "event=sandbox_incomplete landlock=\"%s\" seccomp=\"%s\" "
+                        "advice=\"the kernel refuses it; sandbox = no in bearerd.conf(5) silences this\"",
+                        landlock > 0    ? "in force"
+                        : landlock == 0 ? "not there"
+                                        : strerror(-landlock),
+                        seccomp == 0 ? "in force" : strerror(-seccomp));
+        return 0;
+}
+
 static int open_parts(struct daemon *d, struct why *why) {
         int r;
 
@@ -378,7 +424,10 @@ static int open_parts(struct daemon *d, struct why *why) {
                 r = start_audit(d);
         if (r < 0)
                 return why_set(why, PASS(r), "cannot start: %s (%s)", strerror(-r), err_origin());
-        r = store_sqlite_open(d->conf->state_dir, d->conf->key_file, d->event, why, &d->store);
+        r = enter_sandbox(d->conf, why);
+        if (r == 0)
+                r = store_sqlite_open(d->conf->state_dir, d->conf->key_file, d->event, why,
+                                      &d->store);
         if (r < 0)
                 return PASS(r);
         return open_sockets(d, why);
@@ -515,7 +564,7 @@ int main(int argc, char *argv[]) {
         r = parse_arguments(argc, argv, &options);
         if (r != 0)
                 return r < 0 ? 2 : EXIT_SUCCESS;
-        r = harden();
+        r = sandbox_harden();
         if (r < 0) {
                 (void) fprintf(stderr,
                                "bearerd: cannot keep other processes from reading its memory: %s\n",

@@ -175,6 +175,7 @@ struct conf {
         char *key_file; /* expanded; state_dir/bearerd.key unless set */
         enum log_level log_level;
         enum audit_mode audit;
+        bool sandbox;
         size_t connections_per_user;
         int64_t request_timeout_us; /* for a request to be complete, and for its answer to be taken */
         int64_t idle_timeout_us;

@@ -112,6 +112,8 @@ static const struct option options[] = {
         { SECTION_DAEMON, "authorizations_per_user", value_count, CONF(authorizations_per_user),
           "256", RANGE("1", "1024"),
           .help = "Authorizations that one user may have, those just over included." },
+        { SECTION_DAEMON, "sandbox", value_bool, CONF(sandbox), "yes",
+          .help = "Give up what a broker never needs: writing elsewhere, dangerous system calls." },
         { SECTION_DAEMON, "log_level", value_choice, CONF(log_level), "info",
           CHOICE(log_level_names),
           .help = "The least important messages to log." },
