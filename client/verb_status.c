@@ -198,6 +198,24 @@ static void status_print_time(const char *label, const char *verb, int64_t at, i
         status_print_line(label, text);
 }
 
+/* How long it lasts without its provider, which may be away already. */
+static void status_print_forecast(struct json_object *o, int64_t now) {
+        char span[WORDS_SPAN_SIZE], line[ASK_SHOWN_SIZE];
+        int64_t seconds = ask_number(o, "survives_seconds");
+
+        if (ask_is(o, "provider_state", "open") || ask_is(o, "provider_state", "half_open")) {
+                const int64_t at = ask_number(o, "provider_retry_at");
+
+                (void) snprintf(line, sizeof(line), "the provider is down; the next try is %s",
+                                at > now ? words_when(at, now, span) : "under way");
+                status_print_line("outage", line);
+        }
+        if (seconds <= 0)
+                return;
+        (void) snprintf(line, sizeof(line), "%s without the provider", words_span(seconds, span));
+        status_print_line("lasts", line);
+}
+
 static void status_print_one(struct json_object *o, int64_t now) {
         static const struct {
                 const char *key, *label;
@@ -224,6 +242,7 @@ static void status_print_one(struct json_object *o, int64_t now) {
         status_print_time("expires", "", ask_number(o, "expires_at"), now);
         status_print_time("renews", "", ask_number(o, "renews_at"), now);
         status_print_time("grant", "expires ", ask_number(o, "grant_expires_at"), now);
+        status_print_forecast(o, now);
         if (subjects > 0)
                 (void) printf("%-9s %" PRId64 "\n", "subjects", subjects);
         if (status_trouble(o, now, text))

@@ -441,7 +441,7 @@ START_TEST(a_code_is_sent_again_only_if_it_was_not_sent)
                 if (i == 0)
                         login_deliver(&l);
                 else
-                        world_pass(&w, exchanges[_i].attempts[i - 1] == LIMITED ? 20 * US_PER_S
+                        world_pass(&w, exchanges[_i].attempts[i - 1] == LIMITED ? 25 * US_PER_S
                                                                                 : 2 * US_PER_S);
                 sent += attempt != NOT_EVEN_TRIED;
                 ck_assert_uint_eq(fake_transport_sent(w.transport), sent);
@@ -473,7 +473,7 @@ START_TEST(a_pause_that_was_asked_for_is_kept)
         world_attempt(&w, LIMITED);
         world_pass(&w, 20 * US_PER_S - 1);
         ck_assert_uint_eq(fake_transport_waiting(w.transport), 0);
-        world_pass(&w, 1);
+        world_pass(&w, 5 * US_PER_S + 1); /* and the jitter on top */
         ck_assert_uint_eq(fake_transport_waiting(w.transport), 1);
         fake_transport_answer(w.transport, 429, "{}", w.clock.wall.s, US_PER_H);
         world_pass(&w, AUTHORIZATION_LIFETIME_US); /* longer than anybody waits */
@@ -700,7 +700,10 @@ START_TEST(an_interval_is_honoured_and_grows_for_good)
         fake_transport_fail(w.transport, HTTP_UNKNOWN);
         device_expect_poll(&w, us + 10 * US_PER_S);
         fake_transport_answer(w.transport, 429, "{}", w.clock.wall.s, 100 * US_PER_S);
-        device_expect_poll(&w, 100 * US_PER_S);
+        world_pass(&w, 100 * US_PER_S - 1);
+        ck_assert_uint_eq(fake_transport_waiting(w.transport), 0);
+        world_pass(&w, 5 * US_PER_S + 1); /* and the jitter on top */
+        ck_assert_uint_eq(fake_transport_waiting(w.transport), 1);
         device_reply(&w, "authorization_pending");
         fake_transport_refuse_next(w.transport, -ENOMEM); /* one poll cannot be made */
         world_pass(&w, us + 10 * US_PER_S);
@@ -785,6 +788,14 @@ static const struct {
         { 200, "{\"access_token\":\"czu_token\",\"expires_in\":900}", false },
 };
 
+/* The next poll, later and later while the provider is down. */
+static void device_await_poll(struct world *w) {
+        world_pass(w, 5 * US_PER_S);
+        for (unsigned i = 0; i < 60 && fake_transport_waiting(w->transport) == 0; i++)
+                world_pass(w, US_PER_S);
+        ck_assert_uint_eq(fake_transport_waiting(w->transport), 1);
+}
+
 START_TEST(polling_goes_on_through_trouble_that_may_pass)
 {
         struct world w;
@@ -793,8 +804,7 @@ START_TEST(polling_goes_on_through_trouble_that_may_pass)
         world_start(&w);
         device_start(&w, &l, 300, 5);
         for (unsigned i = 0; i < 5 && l.told == 0; i++) {
-                world_pass(&w, 5 * US_PER_S);
-                ck_assert_uint_eq(fake_transport_waiting(w.transport), 1);
+                device_await_poll(&w);
                 if (troubles[_i].status)
                         world_reply(&w, troubles[_i].status, troubles[_i].body);
                 else
@@ -802,7 +812,7 @@ START_TEST(polling_goes_on_through_trouble_that_may_pass)
                 ck_assert_uint_eq(l.told, !troubles[_i].goes_on);
         }
         if (troubles[_i].goes_on) {
-                world_pass(&w, 5 * US_PER_S);
+                device_await_poll(&w);
                 world_reply(&w, 200, GRANT);
                 (void) fake_store_complete_all(w.store);
                 ck_assert_int_eq(l.seen, AUTHORIZATION_SUCCEEDED);
@@ -880,6 +890,7 @@ START_TEST(a_device_that_cannot_start)
         ck_assert_int_eq(l.a->refusal.kind, device_failures[_i].kind);
         ck_assert(l.a->reason.text[0]);
         ck_assert_uint_eq(w.pending, 0);
+        world_pass(&w, US_PER_MIN);
         fake_transport_refuse_next(w.transport, -ENOMEM);
         ck_assert_int_eq(login_try(&w, &l, TV, "alice"), -ENOMEM);
         ck_assert_uint_eq(l.started, 0);

@@ -691,6 +691,7 @@ START_TEST(idle_subjects_are_forgotten)
                 (void) snprintf(subject, sizeof(subject), "s%u", i);
                 caller_ask(&w, &c, BOT, subject, -1, 30, NULL);
                 world_grant(&w, 900);
+                world_pass(&w, 20 * US_PER_MS); /* fifty a second */
         }
         broker_view(w.broker, w.credentials[BOT], &v);
         ck_assert_uint_eq(v.subjects, 1000);

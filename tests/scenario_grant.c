@@ -788,12 +788,16 @@ END_TEST
 START_TEST(many_that_have_a_minute_left_come_in_time)
 {
         static char names[MANY][8];
+        size_t total = 0;
         struct stage s;
 
         stage_add_many(&s, names);
         world_crash(&s.w, 30 * US_PER_D - US_PER_MIN);
-        world_pass(&s.w, 30 * US_PER_S);
-        ck_assert_uint_eq(stage_answer_all(&s), MANY);
+        for (unsigned i = 0; i < 40; i++) {
+                world_pass(&s.w, US_PER_S);
+                total += stage_answer_all(&s);
+        }
+        ck_assert_uint_eq(total, MANY);
         stage_done(&s);
 }
 END_TEST

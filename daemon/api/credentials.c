@@ -28,6 +28,24 @@ static int credentials_add_error(struct json_object *o, const struct credential_
         return json_object_object_add(o, "last_error", error);
 }
 
+/* How the provider does, and how long the credential lasts without it. */
+static int credentials_add_forecast(struct json_object *o, const struct credential_view *v) {
+        const struct upstream_view *p = &v->provider;
+        int r = 0;
+
+        if (v->survives_for_ever)
+                r |= json_object_object_add(o, "survives_seconds", NULL);
+        else if (v->has_survives)
+                r |= json_object_object_add(o, "survives_seconds",
+                                            json_object_new_int64(v->survives_us / US_PER_S));
+        r |= json_object_object_add(o, "provider_state",
+                                    json_object_new_string(breaker_state_names[p->state]));
+        if (p->has_retry_at)
+                r |= json_object_object_add(o, "provider_retry_at",
+                                            json_object_new_int64(p->retry_at.s));
+        return r;
+}
+
 /* NULL: out of memory. */
 static struct json_object *credentials_object(const struct broker *b,
                                               const struct conf_credential *c) {
@@ -55,6 +73,7 @@ static struct json_object *credentials_object(const struct broker *b,
         if (v.has_grant_expires_at)
                 r |= json_object_object_add(o, "grant_expires_at",
                                             json_object_new_int64(v.grant_expires_at.s));
+        r |= credentials_add_forecast(o, &v);
         if (v.last_error)
                 r |= credentials_add_error(o, &v);
         if (v.has_warning)

@@ -34,8 +34,9 @@ struct authorizations {
 };
 
 static void authorization_timer(struct timer *t);
-static void authorization_exchange(struct authorization *a);
-static void authorization_poll(struct authorization *a);
+static void authorization_call(struct authorization *a);
+static void authorization_turn(struct turn *t);
+static void authorization_held_up(struct turn *t);
 
 static char *wipe_text(char *text) {
         if (text)
@@ -86,6 +87,7 @@ static void authorization_free(struct authorization *a) {
         while (!list_is_empty(&a->watches))
                 authorization_unwatch(authorization_first_watch(a));
         upstream_cancel(a->call);
+        turn_done(&a->turn);
         list_remove(&a->link);
         a->book->n--;
         timer_disarm(timers, &a->timer);
@@ -187,6 +189,7 @@ static void authorization_end(struct authorization *a, enum authorization_state 
         a->state = state;
         a->storing = false;
         a->call = upstream_cancel(a->call);
+        turn_drop(&a->turn);
         authorization_drop_secrets(a);
         timer_arm(p->timers, &a->timer, mono_add(clock_mono(p->clock), AUTHORIZATION_MEMORY_US));
         log_info("credential=%s authorization=%.8s event=authorization_%s reason=%s",
@@ -247,7 +250,8 @@ void authorizations_stop(struct authorizations *as, const char *reason) {
 static void authorization_plan(struct authorization *a) {
         mono_t at = a->expires;
 
-        if ((a->device_code || a->code) && !a->call && mono_before(a->next_poll, at))
+        if ((a->device_code || a->code) && !a->call && a->turn.state != TURN_WAITS &&
+            mono_before(a->next_poll, at))
                 at = a->next_poll;
         timer_arm(a->book->parts.timers, &a->timer, at);
 }
@@ -266,10 +270,8 @@ static void authorization_timer(struct timer *t) {
                                "nobody completed the authorization for \"%s\" in time: start again",
                                a->credential->name);
                 authorization_end(a, AUTHORIZATION_EXPIRED);
-        } else if (a->code && !a->call && !mono_before(now, a->next_poll)) {
-                authorization_exchange(a);
-        } else if (a->device_code && !a->call && !mono_before(now, a->next_poll)) {
-                authorization_poll(a);
+        } else if ((a->code || a->device_code) && !mono_before(now, a->next_poll)) {
+                authorization_call(a);
         } else {
                 authorization_plan(a);
         }
@@ -398,8 +400,14 @@ static void authorization_exchanged(void *user, struct exchange_result *result) 
         }
 }
 
-static void authorization_exchange(struct authorization *a) {
+static struct upstream *authorization_upstream(const struct authorization *a) {
         const struct authorizations_parts *p = &a->book->parts;
+        struct lane *lane;
+
+        return p->upstream(p->user, a->credential, &lane);
+}
+
+static void authorization_exchange(struct authorization *a) {
         const struct exchange x = {
                 .kind = EXCHANGE_AUTHORIZATION_CODE,
                 .credential = a->credential,
@@ -411,9 +419,10 @@ static void authorization_exchange(struct authorization *a) {
         int r;
 
         a->tries++;
-        r = upstream_begin(p->upstream(p->user, a->credential), &x, authorization_exchanged, a,
+        r = upstream_begin(authorization_upstream(a), &a->turn, &x, authorization_exchanged, a,
                            &a->call);
         if (r < 0) {
+                turn_drop(&a->turn);
                 (void) snprintf(result.refusal.message, sizeof(result.refusal.message),
                                 "the code could not be sent: %s", strerror(-r));
                 authorization_exchanged(a, &result);
@@ -434,7 +443,7 @@ int authorization_deliver(struct authorization *a, const char *code, const char 
         a->delivered = true;
         a->state_parameter = secret_unref(a->state_parameter); /* used once */
         if (code) {
-                authorization_exchange(a);
+                authorization_call(a);
                 return 0;
         }
         if (strcmp(error, "access_denied") != 0)
@@ -481,9 +490,11 @@ static void authorization_poll(struct authorization *a) {
                 .device_code = a->device_code,
         };
 
-        if (upstream_begin(p->upstream(p->user, a->credential), &x, authorization_polled, a,
-                           &a->call) < 0)
+        if (upstream_begin(authorization_upstream(a), &a->turn, &x, authorization_polled, a,
+                           &a->call) < 0) {
+                turn_drop(&a->turn);
                 a->next_poll = mono_add(clock_mono(p->clock), a->interval_us);
+        }
         authorization_plan(a);
 }
 
@@ -521,13 +532,59 @@ static void authorization_device_started(void *user, struct exchange_result *res
         }
 }
 
-static int authorization_start_device(struct authorization *a) {
-        const struct authorizations_parts *p = &a->book->parts;
+static int authorization_ask_device(struct authorization *a) {
         const struct exchange x = { .kind = EXCHANGE_DEVICE_START, .credential = a->credential };
 
-        authorization_set_lifetime(a, AUTHORIZATION_DEVICE_US);
-        return upstream_begin(p->upstream(p->user, a->credential), &x, authorization_device_started,
+        return upstream_begin(authorization_upstream(a), &a->turn, &x, authorization_device_started,
                               a, &a->call);
+}
+
+/* --- turns --- */
+
+/* Makes the call that is next, in the turn that is held. */
+static void authorization_use_turn(struct authorization *a) {
+        struct refusal refusal = { .kind = REFUSAL_TRANSIENT,
+                                   .message = "out of memory",
+                                   .retry_after_us = -1 };
+
+        if (a->code)
+                authorization_exchange(a);
+        else if (a->device_code)
+                authorization_poll(a);
+        else if (authorization_ask_device(a) < 0)
+                authorization_fail(a, &refusal);
+}
+
+/* Makes it when its turn comes. */
+static void authorization_call(struct authorization *a) {
+        if (turn_take(&a->turn, true, a->expires))
+                authorization_use_turn(a);
+        else
+                authorization_plan(a);
+}
+
+static void authorization_turn(struct turn *t) {
+        authorization_use_turn(list_entry(t, struct authorization, turn));
+}
+
+/* The provider is down. A person who wants to begin is told so; one who is on the way can wait
+ * until the code runs out. */
+static void authorization_held_up(struct turn *t) {
+        static const struct refusal unknown = { .kind = REFUSAL_TRANSIENT,
+                                                .message = "it does not answer",
+                                                .retry_after_us = -1 };
+        struct authorization *a = list_entry(t, struct authorization, turn);
+        const struct refusal *trouble = upstream_trouble(authorization_upstream(a), t->lane);
+
+        if (!a->code && !a->device_code)
+                authorization_fail(a, trouble ? trouble : &unknown);
+        else if (turn_take(t, false, a->expires))
+                authorization_use_turn(a);
+}
+
+static int authorization_start_device(struct authorization *a) {
+        authorization_set_lifetime(a, AUTHORIZATION_DEVICE_US);
+        return turn_take(&a->turn, true, a->expires) ? authorization_ask_device(a) : 0;
 }
 
 /* --- start --- */
@@ -543,6 +600,7 @@ static void authorizations_supersede(struct authorizations *as, const struct aut
 static int authorization_new(struct authorizations *as, const struct conf_credential *c,
                              const char *subject, struct authorization **ret) {
         struct authorization *a;
+        struct lane *lane;
         uint8_t id[(AUTHORIZATION_ID_SIZE - 1) / 2];
         int r;
 
@@ -555,6 +613,13 @@ static int authorization_new(struct authorizations *as, const struct conf_creden
                 return RAISE(-ENOMEM);
         }
         a->book = as;
+        (void) as->parts.upstream(as->parts.user, c, &lane);
+        r = turn_init(&a->turn, lane, authorization_turn, authorization_held_up);
+        if (r < 0) {
+                timers_release(as->parts.timers);
+                free(a);
+                return PASS(r);
+        }
         a->credential = c;
         a->timer.fn = authorization_timer;
         list_init(&a->watches);
@@ -626,5 +691,9 @@ int authorization_start(struct authorizations *as, const struct conf_credential 
         as->parts.changed(as->parts.user, c);
         if (a->url)
                 authorization_tell_started(a);
+        else if (a->turn.state == TURN_WAITS &&
+                 mono_before(clock_mono(as->parts.clock), lane_opens(a->turn.lane)) &&
+                 lane_opens(a->turn.lane).us != INT64_MAX)
+                authorization_held_up(&a->turn);
         return 0;
 }

@@ -55,6 +55,7 @@ struct authorization {
         wall_t expires_at;
         mono_t expires;
         struct timer timer; /* the next of: poll, expiry, end of memory */
+        struct turn turn;   /* of the next call */
         struct upstream_call *call;
         bool storing;             /* the grant is there and on its way to the disk */
         struct list_link watches; /* struct authorization_watch */
@@ -92,7 +93,9 @@ struct authorizations_parts { /* all borrowed */
         struct timers *timers;
         const struct clock *clock;
         const struct random *random;
-        struct upstream *(*upstream)(void *user, const struct conf_credential *c);
+        /* ... and the credential's lane there. */
+        struct upstream *(*upstream)(void *user, const struct conf_credential *c,
+                                     struct lane **ret_lane);
         /* A grant has been given: keep it, then call authorizations_stored(), not from within.
          * `result` may be emptied. 0, or a negative errno. */
         int (*granted)(void *user, struct authorization *a, struct exchange_result *result);

@@ -58,7 +58,7 @@ static int broker_assert(struct entry_pool *pool, struct entry *e, struct refusa
         int r;
 
         (void) refusal; /* the errno says all */
-        r = upstream_begin(c->upstream, &x, broker_assertion_done, e, &call);
+        r = upstream_begin(c->upstream, &e->turn, &x, broker_assertion_done, e, &call);
         if (r < 0)
                 return PASS(r);
         e->obtain = call;
@@ -120,7 +120,7 @@ static int broker_refresh(struct entry_pool *pool, struct entry *e, struct refus
 
         if (!g)
                 return RAISE(-ENOENT);
-        r = grant_refresh(g, c->upstream, broker_refreshed, e, &why);
+        r = grant_refresh(g, c->upstream, &e->turn, broker_refreshed, e, &why);
         if (r == -EBADMSG)
                 refusal->kind = REFUSAL_GRANT; /* only a new authorization helps, or a backup */
         if (r < 0)
@@ -140,6 +140,11 @@ static struct upstream *broker_find_upstream(const struct broker *b,
         return NULL;
 }
 
+void broker_view_provider(const struct broker *b, const struct conf_provider *provider,
+                          struct upstream_view *ret) {
+        upstream_view(broker_find_upstream(b, provider), ret);
+}
+
 static int broker_init_credential(struct broker *b, const struct conf_credential *conf) {
         struct credential *c = &b->credentials[conf->index];
         const struct broker_parts *p = &b->parts;
@@ -153,6 +158,8 @@ static int broker_init_credential(struct broker *b, const struct conf_credential
                 .clock = p->clock,
                 .random = p->random,
                 .listener = &b->parts.listener,
+                .lane = &c->lane,
+                .upstream = c->upstream,
                 .obtain = credential_type_is_interactive(conf->type) ? broker_refresh
                                                                      : broker_assert,
                 .abandon = credential_type_is_interactive(conf->type) ? NULL /* grants do */
@@ -161,7 +168,8 @@ static int broker_init_credential(struct broker *b, const struct conf_credential
                 .discard = broker_discard,
         };
         if (!credential_type_is_static(conf->type))
-                return 0;
+                return lane_init(&c->lane, upstream_queue(c->upstream),
+                                 conf->type == CREDENTIAL_JWT);
         return static_token_init(&c->static_token, conf, p->cache, p->timers, p->clock,
                                  &p->listener);
 }
@@ -188,7 +196,7 @@ static int broker_find_entry(struct broker *b, struct credential *c, const char 
 }
 
 /* A refresh token that nobody uses would end: use it in time. */
-static void broker_grant_due(void *user, struct grant *g) {
+static void broker_grant_due(void *user, struct grant *g, int64_t in_us) {
         struct broker *b = user;
         struct entry *e;
 
@@ -196,10 +204,12 @@ static void broker_grant_due(void *user, struct grant *g) {
                 return;
         if (broker_find_entry(b, broker_credential(b, g->credential), g->subject, &broker_plain,
                               &e) == 0)
-                entry_want(e);
+                entry_want(e, in_us);
 }
 
-static struct upstream *broker_upstream(void *user, const struct conf_credential *c) {
+static struct upstream *broker_upstream(void *user, const struct conf_credential *c,
+                                        struct lane **ret_lane) {
+        *ret_lane = &broker_credential(user, c)->lane;
         return broker_credential(user, c)->upstream;
 }
 
@@ -272,7 +282,7 @@ int broker_new(const struct broker_parts *parts, struct broker **ret) {
                 r = broker_new_books(b);
         for (size_t i = 0; r == 0 && i < conf->n_providers; i++)
                 r = upstream_new(conf->providers[i], parts->transport, parts->clock, parts->random,
-                                 &b->upstreams[i]);
+                                 parts->timers, &b->upstreams[i]);
         for (size_t i = 0; r == 0 && i < conf->n_credentials; i++)
                 r = broker_init_credential(b, conf->credentials[i]);
         if (r < 0) {
@@ -561,7 +571,7 @@ static int broker_take_up(void *user, const struct record *metadata) {
                 c->name);
         r = broker_find_entry(b, broker_credential(b, c), metadata->subject, &broker_plain, &e);
         if (r == 0)
-                entry_want(e);
+                entry_want(e, 0);
         return PASS(r);
 }
 
@@ -574,7 +584,7 @@ static int broker_keep_fresh(struct broker *b, const struct conf_credential *c) 
                 return 0;
         r = broker_find_entry(b, broker_credential(b, c), "", &broker_plain, &e);
         if (r == 0)
-                entry_want(e);
+                entry_want(e, 0);
         return PASS(r);
 }
 
@@ -594,7 +604,7 @@ int broker_start(struct broker *b, struct why *why) {
                 } else if (c->type == CREDENTIAL_JWT) {
                         r = broker_find_entry(b, &b->credentials[i], "", &broker_plain, &e);
                         if (r == 0 && c->keep_fresh == KEEP_FRESH_ALWAYS)
-                                entry_want(e);
+                                entry_want(e, 0);
                 } else {
                         r = broker_keep_fresh(b, c);
                 }
@@ -633,6 +643,8 @@ struct broker *broker_free(struct broker *b) {
                 static_token_done(&b->credentials[i].static_token);
         authorizations_free(b->authorizations);
         grants_free(b->grants);
+        for (size_t i = 0; b->credentials && i < b->parts.conf->n_credentials; i++)
+                lane_done(&b->credentials[i].lane);
         for (size_t i = 0; b->upstreams && i < b->parts.conf->n_providers; i++)
                 upstream_free(b->upstreams[i]);
         table_done(&b->entries);

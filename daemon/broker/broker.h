@@ -17,6 +17,7 @@
 #include "broker/change.h"
 #include "http/transport.h"
 #include "sched/timer.h"
+#include "sched/upstream.h"
 #include "store/store.h"
 
 struct broker;
@@ -77,6 +78,11 @@ struct credential_view { /* what may be told of a credential; never a secret */
         struct why warning;
         size_t waiting;           /* callers */
         const uint64_t *outcomes; /* of exchanges since the start, by refusal_kind; borrowed */
+        /* Should the provider go down now: how long its own token is good. Not known of one that
+         * only its subjects use. */
+        bool has_survives, survives_for_ever;
+        int64_t survives_us;
+        struct upstream_view provider;
 };
 
 /* How long the answers of conf->providers[index] took. Borrowed. */
@@ -99,6 +105,10 @@ int broker_page(const struct broker *b, const struct conf_credential *c, const c
 
 void broker_view(const struct broker *b, const struct conf_credential *c,
                  struct credential_view *ret);
+
+/* `provider` is one of the configuration's. */
+void broker_view_provider(const struct broker *b, const struct conf_provider *provider,
+                          struct upstream_view *ret);
 
 /* Sets the static token of a pat or sat. Durable, and handed out, when done(user, 0) is called;
  * done(user, -errno): the disk did not take it and nothing has changed. done() is not called

@@ -49,6 +49,8 @@ static const struct {
 };
 
 static void entry_timer(struct timer *t);
+static void entry_turn(struct turn *t);
+static void entry_held_up(struct turn *t);
 
 static void entry_enter(struct entry *e, enum entry_state state) {
         e->pool->count[e->state]--;
@@ -86,7 +88,9 @@ int entry_new(struct entry_pool *pool, const char *key, const char *subject,
                 pool->n_subjects++;
         e->subject = strdup(subject);
         e->key = strdup(key);
-        r = variant_copy(variant, &e->variant);
+        r = turn_init(&e->turn, pool->lane, entry_turn, entry_held_up);
+        if (r == 0)
+                r = variant_copy(variant, &e->variant);
         if (!e->key || !e->subject || r < 0) {
                 if (!e->subject && *subject)
                         pool->n_subjects--;
@@ -112,6 +116,7 @@ struct entry *entry_free(struct entry *e) {
         assert(list_is_empty(&e->waiting));
         if (e->obtaining && e->pool->abandon)
                 e->pool->abandon(e->pool, e);
+        turn_done(&e->turn);
         entry_drop_token(e);
         timer_disarm(e->pool->timers, &e->timer);
         timers_release(e->pool->timers);
@@ -183,16 +188,37 @@ static void entry_describe_lost_grant(const struct entry *e, const char *said, s
                        e->subject, quote);
 }
 
+/* Why it cannot be had: what its own last exchange brought, or those of others, for which nothing
+ * is sent. */
+static const struct refusal *entry_trouble(const struct entry *e) {
+        static const struct refusal unknown = { .kind = REFUSAL_TRANSIENT,
+                                                .message = "it does not answer",
+                                                .retry_after_us = -1 };
+        const struct refusal *f;
+
+        if (e->failures > 0)
+                return &e->refusal;
+        f = upstream_trouble(e->pool->upstream, e->pool->lane);
+        return f ? f : &unknown;
+}
+
+/* No exchange of any kind before this. While a probe is under way nobody knows: now. */
+static mono_t entry_opens(const struct entry *e) {
+        mono_t opens = lane_opens(e->pool->lane);
+
+        return opens.us == INT64_MAX || mono_before(opens, e->not_before) ? e->not_before : opens;
+}
+
 static void entry_describe_failure(const struct entry *e, struct answer *a) {
         const struct conf_credential *c = e->pool->credential;
-        const struct refusal *f = &e->refusal;
+        const struct refusal *f = entry_trouble(e);
         const char *said = f->message[0] ? f->message : f->code[0] ? f->code : "no reason given";
 
         a->upstream = f;
         a->kind = f->kind == REFUSAL_GRANT ? ANSWER_AUTHORIZATION_REQUIRED
                   : refusal_is_final(f->kind) || f->kind == REFUSAL_NONSENSE ? ANSWER_UPSTREAM_ERROR
                                                                              : ANSWER_UNAVAILABLE;
-        a->retry_after_us = mono_until(clock_mono(e->pool->clock), e->not_before);
+        a->retry_after_us = mono_until(clock_mono(e->pool->clock), entry_opens(e));
         if (a->retry_after_us < 0)
                 a->retry_after_us = 0;
         if (f->kind == REFUSAL_GRANT) {
@@ -207,7 +233,7 @@ static void entry_describe_failure(const struct entry *e, struct answer *a) {
 static void entry_answer_failure(struct entry *e, struct ask *ask) {
         struct answer a = { .kind = ANSWER_UNAVAILABLE };
 
-        if (refusal_is_final(e->refusal.kind) && e->pool->credential->fallback) {
+        if (refusal_is_final(entry_trouble(e)->kind) && e->pool->credential->fallback) {
                 entry_unpark(ask);
                 if (e->pool->fall_back(e->pool, ask) == 0)
                         return;
@@ -216,14 +242,37 @@ static void entry_answer_failure(struct entry *e, struct ask *ask) {
         entry_answer(ask, &a);
 }
 
-/* After a failure: is it worth a caller's time to wait for the next try? */
+/* After a failure, of this entry or of its provider: is it worth a caller's time to wait for the
+ * next try? */
 static bool entry_has_hope(const struct entry *e, const struct ask *ask, mono_t now) {
-        if (e->obtaining || e->failures == 0 || !mono_before(now, e->not_before))
+        mono_t opens = entry_opens(e);
+
+        if (e->obtaining || !mono_before(now, opens))
                 return true;
-        return e->failures < ENTRY_PATIENCE_N && !refusal_is_final(e->refusal.kind) &&
-               mono_until(now, e->not_before) <= ENTRY_PATIENCE_US &&
-               !mono_before(ask->deadline, e->not_before);
+        return e->failures < ENTRY_PATIENCE_N &&
+               (e->failures == 0 || !refusal_is_final(e->refusal.kind)) &&
+               mono_until(now, opens) <= ENTRY_PATIENCE_US && !mono_before(ask->deadline, opens);
 }
+
+/* Those who wait in vain are told so; the others wait on. */
+static void entry_sort_out(struct entry *e) {
+        mono_t now = clock_mono(e->pool->clock);
+        struct list_link waiting;
+
+        list_move_all(&e->waiting, &waiting);
+        while (!list_is_empty(&waiting)) {
+                struct ask *ask = list_entry(waiting.next, struct ask, link);
+
+                if (entry_has_hope(e, ask, now)) {
+                        list_remove(&ask->link);
+                        list_append(&e->waiting, &ask->link);
+                } else {
+                        entry_answer_failure(e, ask);
+                }
+        }
+}
+
+static void entry_go_on(struct entry *e);
 
 static void entry_ask_timer(struct timer *t) {
         struct ask *ask = list_entry(t, struct ask, timer);
@@ -238,6 +287,8 @@ static void entry_ask_timer(struct timer *t) {
                        e->pool->credential->provider->name, ask->wait_us / US_PER_S,
                        e->pool->credential->name, PROTOCOL_WAIT_MAX_S);
         entry_answer(ask, &a);
+        if (e->turn.state == TURN_WAITS)
+                entry_go_on(e); /* it may be wanted less now, or not at all */
 }
 
 static bool entry_is_rejected(const struct entry *e, const struct ask *ask) {
@@ -302,7 +353,9 @@ static void entry_plan(struct entry *e) {
 
         if (e->token)
                 at = e->token->expires;
-        if (!e->obtaining && entry_is_wanted(e)) {
+        if (e->turn.state == TURN_WAITS) {
+                /* it will be called */
+        } else if (!e->obtaining && entry_is_wanted(e)) {
                 mono_t begin = entry_may_begin(e);
 
                 if (mono_before(begin, at))
@@ -340,6 +393,7 @@ static void entry_begin(struct entry *e) {
         r = e->pool->obtain(e->pool, e, &refusal);
         if (r < 0) {
                 e->obtaining = false;
+                turn_drop(&e->turn);
                 if (!refusal.message[0])
                         (void) snprintf(refusal.message, sizeof(refusal.message),
                                         "the request could not be made: %s (%s)", strerror(-r),
@@ -348,14 +402,46 @@ static void entry_begin(struct entry *e) {
         }
 }
 
-/* Begins an exchange if one is wanted and allowed now; plans for later what is not. */
+/* When what it has, or is wanted for, ends: among those of the background this says who goes
+ * first. */
+static mono_t entry_urgency(const struct entry *e) {
+        if (e->token)
+                return e->token->expires;
+        return e->forced ? e->forced_by : clock_mono(e->pool->clock);
+}
+
+/* Begins an exchange if one is wanted, allowed now, and its turn; waits for the turn, or plans for
+ * later what is not allowed. */
 static void entry_go_on(struct entry *e) {
+        mono_t now = clock_mono(e->pool->clock);
+
+        if (e->obtaining)
+                ;
+        else if (e->pool->stopped || !entry_is_wanted(e) || mono_before(now, entry_may_begin(e)))
+                turn_drop(&e->turn);
+        else if (turn_take(&e->turn, !list_is_empty(&e->waiting), entry_urgency(e)))
+                entry_begin(e); /* plans by itself when it fails at once */
+        entry_plan(e);
+}
+
+/* Its turn has come. */
+static void entry_turn(struct turn *t) {
+        struct entry *e = list_entry(t, struct entry, turn);
         mono_t now = clock_mono(e->pool->clock);
 
         if (!e->obtaining && !e->pool->stopped && entry_is_wanted(e) &&
             !mono_before(now, entry_may_begin(e)))
-                entry_begin(e); /* plans by itself when it fails at once */
+                entry_begin(e);
+        else
+                turn_drop(t);
         entry_plan(e);
+}
+
+static void entry_held_up(struct turn *t) {
+        struct entry *e = list_entry(t, struct entry, turn);
+
+        entry_sort_out(e);
+        entry_go_on(e);
 }
 
 static void entry_expire(struct entry *e) {
@@ -374,7 +460,7 @@ static void entry_timer(struct timer *t) {
                 e->lapses =
                         true; /* nobody wanted this one: let it end, the next use fetches anew */
         if (!e->token && !e->obtaining && !entry_is_wanted(e) && !entry_is_default(e)) {
-                e->pool->discard(e->pool, e);
+                e->pool->discard(e->pool, e); /* it leaves the queue */
                 return;
         }
         entry_go_on(e);
@@ -507,7 +593,6 @@ static void entry_fail(struct entry *e, const struct refusal *refusal) {
                                ? BACKOFF_STUBBORN_US
                                : BACKOFF_BASE_US;
         mono_t now = clock_mono(e->pool->clock);
-        struct list_link waiting;
         int64_t delay;
 
         e->refusal = *refusal;
@@ -520,18 +605,7 @@ static void entry_fail(struct entry *e, const struct refusal *refusal) {
         entry_step(e, EVENT_FAILED);
         entry_log_failure(e, delay);
         entry_tell_failure(e, &before);
-
-        list_move_all(&e->waiting, &waiting);
-        while (!list_is_empty(&waiting)) {
-                struct ask *ask = list_entry(waiting.next, struct ask, link);
-
-                if (entry_has_hope(e, ask, now)) {
-                        list_remove(&ask->link);
-                        list_append(&e->waiting, &ask->link);
-                } else {
-                        entry_answer_failure(e, ask);
-                }
-        }
+        entry_sort_out(e);
         entry_plan(e);
 }
 
@@ -567,14 +641,16 @@ void entry_ask(struct entry *e, struct ask *ask) {
         entry_go_on(e);
 }
 
-void entry_want(struct entry *e) {
+void entry_want(struct entry *e, int64_t in_us) {
         e->forced = !e->obtaining;
+        e->forced_by = mono_add(clock_mono(e->pool->clock), in_us);
         entry_go_on(e);
 }
 
 void entry_expect(struct entry *e) {
         if (!e->obtaining)
                 entry_step(e, EVENT_BEGIN);
+        turn_drop(&e->turn);
         e->obtaining = true;
         e->forced = false;
         entry_plan(e);
@@ -582,6 +658,7 @@ void entry_expect(struct entry *e) {
 
 void entry_obtained(struct entry *e, struct exchange_result *result) {
         e->obtaining = false;
+        turn_drop(&e->turn); /* one that nothing was sent in */
         if (result->refusal.kind == REFUSAL_NONE)
                 entry_succeed(e, result);
         else

@@ -48,7 +48,9 @@ struct entry_pool {
         struct refusal last_refusal;   /* kind REFUSAL_NONE: there was none, or it is over */
         wall_t last_refusal_at;
 
-        bool stopped; /* nothing is begun any more */
+        struct lane *lane;         /* in the queue of its provider */
+        struct upstream *upstream; /* which is that of this one */
+        bool stopped;              /* nothing is begun any more */
 
         /* Begins to obtain a token; ends in entry_obtained(), never from within. 0; a negative
          * errno: nothing was begun, and *refusal, which stands at "transient", may say more. */
@@ -70,11 +72,13 @@ struct entry {
         struct variant variant;
         enum entry_state state;
         struct token *token; /* a good one, also in the cache; or NULL */
+        struct turn turn;
         bool obtaining;
         void *obtain;             /* of pool->obtain() */
         struct list_link waiting; /* struct ask */
         struct timer timer;
         int64_t lifetime_us;    /* as last granted; 0: not known */
+        mono_t forced_by;       /* when it has to be there; for `forced` */
         bool forced;            /* an exchange is wanted, whether anybody waits or not */
         bool lapses;            /* the token is not going to be renewed unless somebody uses it */
         unsigned failures;      /* in a row */
@@ -94,8 +98,9 @@ struct entry *entry_free(struct entry *e);
 /* Answers, now or later. */
 void entry_ask(struct entry *e, struct ask *ask);
 
-/* Fetches or renews as soon as the back-off allows, without a caller, once. */
-void entry_want(struct entry *e);
+/* Fetches or renews as soon as back-off and queue allow, without a caller, once. `in_us`: what wants it
+ * ends then. */
+void entry_want(struct entry *e, int64_t in_us);
 
 /* A token is on its way that was not asked for, and takes the place of what is: entry_obtained()
  * brings it. */

@@ -28,6 +28,7 @@ struct grants {
 struct rotation { /* dies with its grant */
         struct grant *grant;
         struct upstream *upstream;
+        struct turn *turn;
         struct upstream_call *call;
         struct secret *presented;
         struct exchange_result result;
@@ -385,9 +386,10 @@ static void rotation_answered(void *user, struct exchange_result *result) {
         *result = (struct exchange_result){ 0 };
         if (kind == REFUSAL_NONE) {
                 rotation_commit(ro);
-        } else if (kind == REFUSAL_TRANSPORT && ro->result.maybe_done && !g->in_doubt) {
+        } else if (kind == REFUSAL_TRANSPORT && ro->result.maybe_done && !g->in_doubt &&
+                   turn_retake(ro->turn)) {
                 g->in_doubt = true;
-                rotation_send(ro); /* once */
+                rotation_send(ro); /* once, if the provider is not known to be down */
         } else {
                 if (kind == REFUSAL_GRANT && g->in_doubt)
                         log_error(
@@ -410,7 +412,7 @@ static void rotation_send(struct rotation *ro) {
         int r;
 
         exchange_result_done(&ro->result);
-        r = upstream_begin(ro->upstream, &x, rotation_answered, ro, &ro->call);
+        r = upstream_begin(ro->upstream, ro->turn, &x, rotation_answered, ro, &ro->call);
         if (r == 0)
                 return;
         *refusal = (struct refusal){ .kind = REFUSAL_TRANSIENT, .retry_after_us = -1 };
@@ -478,14 +480,15 @@ static int grant_open(const struct grant *g, struct why *why, struct secret **re
         return 0;
 }
 
-int grant_refresh(struct grant *g, struct upstream *u, grant_done_fn *done, void *user,
-                  struct why *why) {
+int grant_refresh(struct grant *g, struct upstream *u, struct turn *turn, grant_done_fn *done,
+                  void *user, struct why *why) {
         AUTO(rotation_freep) struct rotation *ro = rotation_new(done, user);
         int r;
 
         if (!ro)
                 return RAISE(-ENOMEM);
         ro->upstream = u;
+        ro->turn = turn;
         r = grant_open(g, why, &ro->presented);
         if (r < 0)
                 return PASS(r);
@@ -521,7 +524,7 @@ static void grant_timer(struct timer *t) {
 
                 grant_plan(g);
                 if (is_due)
-                        p->due(p->user, g);
+                        p->due(p->user, g, grant_span_us(clock_wall(p->clock), g->expires_at));
         }
 }
 

@@ -65,8 +65,8 @@ struct grants_parts { /* all borrowed */
         struct timers *timers;
         const struct clock *clock;
         const struct random *random;
-        /* The grant is about to end unused: it should be refreshed. */
-        void (*due)(void *user, struct grant *g);
+        /* The grant is about to end unused, in so long: it should be refreshed. */
+        void (*due)(void *user, struct grant *g, int64_t in_us);
         /* grants_busy() has become 0. */
         void (*quiet)(void *user);
         void *user;
@@ -89,11 +89,11 @@ struct grant *grants_find(const struct grants *gs,
                           const char *key); /* cache_key(); NULL: there is none */
 size_t grants_count(const struct grants *gs, const struct conf_credential *c);
 
-/* Begins a refresh; one at a time. done() is never called from within, and not at all when the
+/* Begins a refresh, in a turn that is held; one at a time. done() is never called from within, and not at all when the
  * grant is forgotten or replaced first. 0; -EBADMSG with a sentence: the refresh token cannot be
  * read; -ENOMEM, -EIO. */
-int grant_refresh(struct grant *g, struct upstream *u, grant_done_fn *done, void *user,
-                  struct why *why);
+int grant_refresh(struct grant *g, struct upstream *u, struct turn *turn, grant_done_fn *done,
+                  void *user, struct why *why);
 
 /* A new authorization, which has a refresh token: that one from now on, whatever was before.
  * Takes over what is in `result`, and gives it to done() when the refresh token is durable, or

@@ -15,6 +15,7 @@
 struct credential { /* what a struct conf_credential becomes at run time */
         struct broker *broker;
         struct upstream *upstream;
+        struct lane lane;                 /* at its provider; not for static types */
         struct entry_pool pool;           /* jwt */
         struct static_token static_token; /* pat, sat */
 };

@@ -27,11 +27,20 @@ static const enum credential_state broker_states[ENTRY_STATE_MAX] = {
         [ENTRY_RETRYING] = CREDENTIAL_FAILING, [ENTRY_FAILING] = CREDENTIAL_FAILING,
 };
 
-/* A grant that cannot be used is no failure that a retry would help. */
+/* A grant that cannot be used is no failure that a retry would help. One that waits for its turn
+ * is on its way, unless the provider is down. */
 static enum credential_state broker_entry_state(const struct entry *e) {
+        if (e->turn.state == TURN_WAITS)
+                return lane_opens(e->pool->lane).us == 0 ? CREDENTIAL_RENEWING : CREDENTIAL_FAILING;
         return e->state == ENTRY_FAILING && e->refusal.kind == REFUSAL_GRANT
                        ? CREDENTIAL_AUTHORIZATION_REQUIRED
                        : broker_states[e->state];
+}
+
+static void broker_view_survival(const struct token *t, mono_t now, struct credential_view *v) {
+        v->has_survives = t || v->subjects == 0;
+        v->survives_for_ever = t && t->never_expires;
+        v->survives_us = t && !t->never_expires ? token_left(t, now) : 0;
 }
 
 static void broker_view_entries(const struct broker *b, const struct credential *c,
@@ -51,6 +60,7 @@ static void broker_view_entries(const struct broker *b, const struct credential 
                 if (c->pool.count[order[i]] > 0)
                         v->state = broker_states[order[i]];
         v->subjects = c->pool.n_subjects;
+        broker_view_survival(e ? e->token : NULL, clock_mono(b->parts.clock), v);
         if (c->pool.last_refusal.kind != REFUSAL_NONE) {
                 v->last_error = &c->pool.last_refusal;
                 v->last_error_at = c->pool.last_refusal_at;
@@ -88,6 +98,7 @@ void broker_view(const struct broker *b, const struct conf_credential *conf,
                         v.expires_at = s->ended_at;
                 }
                 v.has_warning = static_token_warning(s, &v.warning);
+                broker_view_survival(s->token, clock_mono(b->parts.clock), &v);
         } else {
                 broker_view_entries(b, c, &v);
         }
@@ -95,6 +106,12 @@ void broker_view(const struct broker *b, const struct conf_credential *conf,
                 broker_view_grants(b, conf, &v);
         v.waiting = c->pool.n_waiting;
         v.outcomes = c->pool.outcomes;
+        upstream_view(c->upstream, &v.provider);
+        if (!v.last_error && !credential_type_is_static(conf->type) && v.provider.last_error &&
+            v.state == CREDENTIAL_FAILING) {
+                v.last_error = v.provider.last_error;
+                v.last_error_at = v.provider.last_error_at;
+        }
         *ret = v;
 }
 

@@ -98,6 +98,10 @@ mono_t timers_next(const struct timers *ts) {
         return ts->n > 0 ? ts->heap[0]->at : MONO_NEVER;
 }
 
+struct timer *timers_first(const struct timers *ts) {
+        return ts->n > 0 ? ts->heap[0] : NULL;
+}
+
 void timers_run(struct timers *ts, mono_t now) {
         /* no more than are armed now: one that arms itself again for `now` must not keep us here */
         for (size_t budget = ts->n; budget > 0 && ts->n > 0; budget--) {

@@ -44,6 +44,9 @@ static inline bool timer_is_armed(const struct timer *t) {
 /* The earliest deadline, or MONO_NEVER. */
 mono_t timers_next(const struct timers *ts);
 
+/* What has it, or NULL. */
+struct timer *timers_first(const struct timers *ts);
+
 /* Runs all that is due at `now`, earliest first; each is disarmed before its function is called. A timer armed
  * meanwhile for `now` or before waits for the next call, so that this one ends. */
 void timers_run(struct timers *ts, mono_t now);

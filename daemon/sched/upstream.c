@@ -1,5 +1,6 @@
 #include "sched/upstream.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,8 +8,10 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "base/text.h"
 
 #define UPSTREAM_SKEW_NOTEWORTHY_S 60
+#define UPSTREAM_SKEW_MATTERS_S    30 /* to somebody who checks iat and exp */
 
 struct upstream {
         const struct conf_provider *provider;
@@ -16,23 +19,34 @@ struct upstream {
         const struct transport *transport;
         const struct clock *clock;
         const struct random *random;
-        int64_t skew_s; /* the provider's clock minus ours */
+        struct queue queue;
+        bool has_skew;
+        int64_t skew_s;         /* the provider's clock minus ours, when it was learnt */
+        wall_t date;            /* the provider's clock ... */
+        mono_t date_mono;       /* ... at this moment: ours may be set meanwhile */
+        struct refusal trouble; /* kind REFUSAL_NONE: the provider answers */
+        wall_t trouble_at;
+        struct upstream_counters counters;
         struct latency latency;
 };
 
 struct upstream_call {
         struct upstream *upstream;
         struct exchange exchange;
+        struct turn *turn;
         wall_t sent;
+        wall_t dated; /* the provider's clock then, as far as we knew */
         mono_t begun;
         upstream_done_fn *done;
         void *user;
 };
 
 int upstream_new(const struct conf_provider *provider, const struct transport *transport,
-                 const struct clock *clock, const struct random *random, struct upstream **ret) {
+                 const struct clock *clock, const struct random *random, struct timers *timers,
+                 struct upstream **ret) {
         const struct dialect *dialect = dialect_find(provider->dialect);
         struct upstream *u;
+        int r;
 
         if (!dialect)
                 return RAISE(-EINVAL); /* the configuration has checked it */
@@ -44,28 +58,94 @@ int upstream_new(const struct conf_provider *provider, const struct transport *t
                                 .transport = transport,
                                 .clock = clock,
                                 .random = random };
+        r = queue_init(&u->queue, timers, clock, random);
+        if (r < 0) {
+                free(u);
+                return PASS(r);
+        }
         *ret = u;
         return 0;
 }
 
 struct upstream *upstream_free(struct upstream *u) {
+        if (!u)
+                return NULL;
+        queue_done(&u->queue);
         free(u);
         return NULL;
 }
 
-static void upstream_learn_skew(struct upstream *u, int64_t skew_s) {
-        int64_t before = u->skew_s;
+struct queue *upstream_queue(struct upstream *u) {
+        return &u->queue;
+}
 
+const struct refusal *upstream_trouble(const struct upstream *u, const struct lane *lane) {
+        const struct refusal *f = u->queue.breaker.state == BREAKER_CLOSED ? &lane->trouble
+                                                                           : &u->trouble;
+
+        return f->kind != REFUSAL_NONE ? f : NULL;
+}
+
+void upstream_view(const struct upstream *u, struct upstream_view *ret) {
+        const struct breaker *b = &u->queue.breaker;
+        int64_t until = mono_until(clock_mono(u->clock), b->retry_at);
+
+        *ret = (struct upstream_view){
+                .state = b->state,
+                .has_retry_at = b->state == BREAKER_OPEN,
+                .retry_at = { clock_wall(u->clock).s +
+                              (until > 0 ? (until + US_PER_S - 1) / US_PER_S : 0) },
+                .last_error = u->trouble.kind != REFUSAL_NONE ? &u->trouble : NULL,
+                .last_error_at = u->trouble_at,
+                .active = u->queue.n_active,
+                .waiting = u->queue.n_waiting,
+                .has_skew = u->has_skew,
+                .skew_s = u->skew_s,
+                .counters = u->counters,
+        };
+}
+
+/* --- the provider's clock --- */
+
+/* By what it last told; ours, before it has told anything. */
+static wall_t upstream_now(const struct upstream *u) {
+        if (!u->has_skew)
+                return clock_wall(u->clock);
+        return (wall_t){ u->date.s + mono_until(u->date_mono, clock_mono(u->clock)) / US_PER_S };
+}
+
+static void upstream_learn_clock(struct upstream *u, int64_t skew_s) {
+        int64_t before = u->skew_s;
+        char span[32];
+
+        u->has_skew = true;
         u->skew_s = skew_s;
+        u->date = (wall_t){ clock_wall(u->clock).s + skew_s };
+        u->date_mono = clock_mono(u->clock);
         if (llabs(skew_s) < UPSTREAM_SKEW_NOTEWORTHY_S ||
             llabs(skew_s - before) < UPSTREAM_SKEW_NOTEWORTHY_S)
                 return;
         log_warning(
                 "provider=%s event=clock_skew skew_s=%" PRId64
-                " advice=\"this machine's clock and the provider's differ; check NTP (timedatectl). "
-                "bearerd allows for it\"",
-                u->provider->name, skew_s);
+                " advice=\"this machine's clock is %s %s the provider's: set it right, or let NTP "
+                "do it (timedatectl set-ntp true); bearerd allows for it meanwhile\"",
+                u->provider->name, skew_s,
+                text_format_span(llabs(skew_s) * US_PER_S, span, sizeof(span)),
+                skew_s > 0 ? "behind" : "ahead of");
 }
+
+/* An assertion was refused, and we learn that it was made by a wrong clock: the next one will not
+ * be. */
+static bool upstream_was_misdated(const struct upstream_call *call,
+                                  const struct exchange_result *result) {
+        return call->exchange.kind == EXCHANGE_JWT_BEARER && result->refusal.http_status == 401 &&
+               result->refusal.kind == REFUSAL_CONFIGURATION && result->has_skew &&
+               llabs(upstream_now(call->upstream).s - call->dated.s -
+                     mono_until(call->begun, clock_mono(call->upstream->clock)) / US_PER_S) >=
+                       UPSTREAM_SKEW_MATTERS_S;
+}
+
+/* --- what comes of it --- */
 
 static void upstream_fill_transport_failure(const struct http_response *resp,
                                             struct refusal *refusal) {
@@ -73,6 +153,82 @@ static void upstream_fill_transport_failure(const struct http_response *resp,
         refusal->retry_after_us = -1;
         (void) snprintf(refusal->message, sizeof(refusal->message), "%s",
                         resp->problem); /* cut is fine */
+}
+
+static enum turn_outcome upstream_outcome(const struct refusal *f) {
+        switch (f->kind) {
+        case REFUSAL_TRANSPORT:
+                return TURN_UNREACHABLE;
+        case REFUSAL_RATE_LIMIT:
+                return f->http_status == 429 ? TURN_LIMITED : TURN_CURBED;
+        case REFUSAL_TRANSIENT:
+        case REFUSAL_NONSENSE:
+                return TURN_FAILED;
+        case REFUSAL_DEACTIVATED:
+                return TURN_REFUSED;
+        case REFUSAL_CONFIGURATION: /* 401: the application is refused, not what it asked for */
+                return f->http_status == 401 ? TURN_REFUSED : TURN_ANSWERED;
+        case REFUSAL_NONE:
+        case REFUSAL_GRANT:
+        case REFUSAL_PENDING:
+        case REFUSAL_SLOW_DOWN:
+        case REFUSAL_DENIED:
+        case REFUSAL_EXPIRED:
+        case REFUSAL_KIND_MAX:
+                break;
+        }
+        return TURN_ANSWERED;
+}
+
+static void upstream_log_state(const struct upstream *u, enum breaker_state before) {
+        const struct breaker *b = &u->queue.breaker;
+        char message[REFUSAL_MESSAGE_MAX], span[32];
+
+        if (b->state == BREAKER_CLOSED && before != BREAKER_CLOSED)
+                log_info("provider=%s event=provider_recovered waiting=%zu", u->provider->name,
+                         u->queue.n_waiting);
+        if (b->state == BREAKER_OPEN && before == BREAKER_CLOSED)
+                log_warning(
+                        "provider=%s event=provider_down kind=%s status=%d message=%s logid=%s retry_in=\"%s\" "
+                        "advice=\"tokens that are still good are served; one probe at a time tells when it is back\"",
+                        u->provider->name, refusal_kind_names[u->trouble.kind],
+                        u->trouble.http_status,
+                        log_quote(u->trouble.message, message, sizeof(message)),
+                        u->trouble.logid[0] ? u->trouble.logid : "-",
+                        text_format_span(mono_until(clock_mono(u->clock), b->retry_at), span,
+                                         sizeof(span)));
+}
+
+/* Tells the queue, keeps the last trouble, and counts. */
+static void upstream_judge(struct upstream_call *call, const struct exchange_result *result) {
+        enum turn_outcome outcome = upstream_outcome(&result->refusal);
+        struct upstream *u = call->upstream;
+        enum breaker_state before = u->queue.breaker.state;
+
+        u->counters.ended[result->refusal.kind]++;
+        if (outcome == TURN_FAILED || outcome == TURN_UNREACHABLE || outcome == TURN_LIMITED) {
+                u->trouble = result->refusal;
+                u->trouble_at = clock_wall(u->clock);
+        } else {
+                u->trouble.kind = REFUSAL_NONE;
+        }
+        if (outcome == TURN_ANSWERED)
+                call->turn->lane->trouble.kind = REFUSAL_NONE;
+        else
+                call->turn->lane->trouble = result->refusal;
+        turn_end(call->turn, outcome, result->refusal.retry_after_us);
+        upstream_log_state(u, before);
+}
+
+/* An error page may be anybody's, and so may its date. */
+static void upstream_take_date(struct upstream_call *call, struct exchange_result *result) {
+        enum refusal_kind kind = result->refusal.kind;
+
+        if (!result->has_skew || kind == REFUSAL_TRANSIENT || kind == REFUSAL_NONSENSE)
+                return;
+        upstream_learn_clock(call->upstream, result->skew_s);
+        if (upstream_was_misdated(call, result))
+                result->refusal.kind = REFUSAL_PENDING;
 }
 
 static void upstream_done(void *user, const struct http_response *resp) {
@@ -97,37 +253,51 @@ static void upstream_done(void *user, const struct http_response *resp) {
                 /* a gateway's 502, or half an answer, says nothing about what was done behind it */
                 result.maybe_done = result.refusal.kind == REFUSAL_TRANSIENT ||
                                     result.refusal.kind == REFUSAL_NONSENSE;
-                if (result.has_skew)
-                        upstream_learn_skew(u, result.skew_s);
+                upstream_take_date(call, &result);
         }
+        upstream_judge(call, &result);
+        if (call->exchange.kind == EXCHANGE_JWT_BEARER && result.refusal.kind == REFUSAL_PENDING)
+                result.refusal.kind = REFUSAL_TRANSIENT; /* soon again, with another date */
         call->done(call->user, &result);
         exchange_result_done(&result);
         free(call);
+        queue_go_on(&u->queue);
 }
 
 const struct latency *upstream_latency(const struct upstream *u) {
         return &u->latency;
 }
 
-int upstream_begin(struct upstream *u, const struct exchange *x, upstream_done_fn *done, void *user,
-                   struct upstream_call **ret) {
+int upstream_begin(struct upstream *u, struct turn *turn, const struct exchange *x,
+                   upstream_done_fn *done, void *user, struct upstream_call **ret) {
         AUTO(http_request_freep) struct http_request *req = NULL;
         AUTO(auto_freep) struct upstream_call *call = NULL;
         uint8_t random[DIALECT_RANDOM_SIZE];
-        wall_t now = clock_wall(u->clock);
+        wall_t dated = upstream_now(u);
         int r;
 
+        assert(turn->state == TURN_HELD);
         call = calloc(1, sizeof(*call));
         if (!call)
                 return RAISE(-ENOMEM);
-        *call = (struct upstream_call){ u, *x, now, clock_mono(u->clock), done, user };
+        *call = (struct upstream_call){
+                .upstream = u,
+                .exchange = *x,
+                .turn = turn,
+                .sent = clock_wall(u->clock),
+                .dated = dated,
+                .begun = clock_mono(u->clock),
+                .done = done,
+                .user = user,
+        };
         random_fill(u->random, random, sizeof(random));
-        r = u->dialect->encode(x, (wall_t){ now.s + u->skew_s }, random, &req);
+        r = u->dialect->encode(x, dated, random, &req);
         if (r < 0)
                 return PASS(r);
         r = u->transport->send(u->transport->self, TAKE(req), upstream_done, call);
         if (r < 0)
                 return PASS(r);
+        u->counters.requests++;
         *ret = TAKE(call);
         return 0;
 }
@@ -139,6 +309,10 @@ struct upstream_call *upstream_cancel(struct upstream_call *call) {
                 return NULL;
         t = call->upstream->transport;
         t->cancel(t->self, call);
+        if (call->turn->probe) /* given up or failed: the next one has to wait */
+                turn_end(call->turn, TURN_UNREACHABLE, -1);
+        else
+                turn_drop(call->turn);
         free(call);
         return NULL;
 }

@@ -316,7 +316,7 @@ class Device(Grants):
             answer = self.daemon.post("/v1/credentials/tv/authorizations", {})
             self.assertEqual(answer.status, status, f"{fault}: {answer}")
             self.emulator.heal()
-        self.begin("tv")
+            self.begin("tv")
 
 
 class Renewal(Grants):
