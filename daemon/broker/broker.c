@@ -635,14 +635,14 @@ struct broker *broker_free(struct broker *b) {
 
         if (!b)
                 return NULL;
+        authorizations_free(b->authorizations);
+        grants_free(b->grants); /* their refreshes are under way in turns of the entries */
         for (node = table_next(&b->entries, NULL); node; node = next) {
                 next = table_next(&b->entries, node);
                 entry_free(table_entry(node, struct entry, node));
         }
         for (size_t i = 0; b->credentials && i < b->parts.conf->n_credentials; i++)
                 static_token_done(&b->credentials[i].static_token);
-        authorizations_free(b->authorizations);
-        grants_free(b->grants);
         for (size_t i = 0; b->credentials && i < b->parts.conf->n_credentials; i++)
                 lane_done(&b->credentials[i].lane);
         for (size_t i = 0; b->upstreams && i < b->parts.conf->n_providers; i++)
