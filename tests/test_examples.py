@@ -1,7 +1,7 @@
 """The README's commands and the recipes in client/examples/, against the real daemon and the emulator.
 
-Usage: test_examples.py readme|shell|python|node|go|java. The SDKs themselves are not needed: in their place
-stand the few lines of them that the recipes meet. Exit code 77, with a word about it, where a language's
+Usage: test_examples.py readme|shell|python|node|nodesdk|go|java. The SDKs themselves are not needed: in their place
+stand the few lines of them that the recipes meet; but nodesdk is about the real one. Exit code 77, with a word about it, where a language's
 tools are not on this machine.
 """
 
@@ -22,6 +22,7 @@ from harness import BEARERCTL, BEARERD, ENVIRONMENT, LIMIT_S, EndToEnd, eventual
 
 SUBJECT = "张三 & a/b?c=d+e%20"
 NOWHERE = "/nonexistent/bearerd.sock"
+SDK = "@coze/api@1.3.9"
 
 
 def readme_block(language, beginning):
@@ -390,6 +391,59 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
         return ["node", "snippet.mjs"]
 
 
+class NodeSdk(Bot):
+    """The official SDK itself, where the registry of npm can be reached: not one call may fail while tokens end."""
+
+    LIFETIME_S = 2
+    TOKENS = 6
+
+    @classmethod
+    def setUpClass(cls):
+        missing = [tool for tool in ("node", "npm") if not shutil.which(tool)]
+        if missing:
+            raise unittest.SkipTest(f"NOT TESTED: there is no {' and no '.join(missing)} on this machine")
+        cls.work = pathlib.Path(tempfile.mkdtemp(prefix="bearerd-examples-"))
+        cls.addClassCleanup(shutil.rmtree, cls.work, ignore_errors=True)
+        (cls.work / "package.json").write_text('{"private": true, "type": "module"}')
+        try:
+            done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--cache", cls.work / "cache",
+                                   "--fetch-retries=1", "--fetch-timeout=20000", SDK], cwd=cls.work, capture_output=True,
+                                  text=True, timeout=90, check=False)
+            trouble = done.stderr.strip() if done.returncode else None
+        except subprocess.TimeoutExpired:
+            trouble = "no answer in time"
+        if trouble:
+            raise unittest.SkipTest(f"NOT TESTED: npm cannot install {SDK}: {trouble[:300]}")
+        shutil.copy(EXAMPLES / "bearerd.mjs", cls.work)
+        (cls.work / "calls.mjs").write_text("""
+import { CozeAPI } from '@coze/api';
+import { bearerd } from './bearerd.mjs';
+
+const coze = new CozeAPI({ token: bearerd('bot'), baseURL: process.argv[2] });
+let calls = 0;
+let over = false;
+process.stdin.on('end', () => (over = true)).resume();
+while (!over) {
+  const me = await coze.users.me();
+  if (!me.user_id) throw new Error(JSON.stringify(me));
+  calls += 1;
+}
+console.log(calls);
+""")
+
+    def test_many_lives_of_a_token(self):
+        self.emulator.lifetime(self.LIFETIME_S)
+        environment = dict(self.environment(), NODE_EXTRA_CA_CERTS=str(self.emulator.directory / "ca.pem"))
+        process = subprocess.Popen(["node", "calls.mjs", f"https://localhost:{self.emulator.port}"], cwd=self.work,
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   env=environment)
+        eventually(lambda: process.poll() is not None or self.emulator.requests() >= self.TOKENS, "tokens are renewed")
+        output, errors = process.communicate(timeout=LIMIT_S)
+        self.assertEqual((process.returncode, errors), (0, ""), output)
+        self.assertGreater(int(output), self.TOKENS)
+        self.assertGreaterEqual(self.emulator.requests(), self.TOKENS)
+
+
 class Go(Recipe):
     tools = ("go",)
 
@@ -585,7 +639,7 @@ public class Snippet {{
         return ["java", "-Xshare:auto", "-cp", "out", "Snippet"]
 
 
-SUITES = {suite.__name__.lower(): suite for suite in (Readme, Shell, Python, Node, Go, Java)}
+SUITES = {suite.__name__.lower(): suite for suite in (Readme, Shell, Python, Node, NodeSdk, Go, Java)}
 
 
 def main():
