@@ -174,16 +174,20 @@ void audit_record(struct audit *a, enum audit_outcome outcome, struct caller *ca
 /* --- telling --- */
 
 static void audit_write(const struct audit_entry *e) {
+        const char *outcome = audit_outcome_names[e->outcome], *unit = e->unit[0] ? e->unit : "-";
         char subject[PROTOCOL_SUBJECT_MAX + 3];
-        bool given = e->outcome == AUDIT_HANDED_OUT;
 
-        log_write(given ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
-                  "event=%s outcome=%s uid=%u gid=%u pid=%d unit=%s credential=%s subject=%s "
-                  "fingerprint=%s count=%" PRIu64,
-                  given ? "token_handed_out" : "access_refused", audit_outcome_names[e->outcome],
-                  e->uid, e->gid, e->pid, e->unit[0] ? e->unit : "-", e->credential,
-                  log_quote(e->subject, subject, sizeof(subject)),
-                  e->fingerprint[0] ? e->fingerprint : "-", e->count);
+        (void) log_quote(e->subject, subject, sizeof(subject));
+        if (e->outcome == AUDIT_HANDED_OUT)
+                log_info("event=token_handed_out outcome=%s uid=%u gid=%u pid=%d unit=%s "
+                         "credential=%s subject=%s fingerprint=%s count=%" PRIu64,
+                         outcome, e->uid, e->gid, e->pid, unit, e->credential, subject,
+                         e->fingerprint, e->count);
+        else
+                log_warning("event=access_refused outcome=%s uid=%u gid=%u pid=%d unit=%s "
+                            "credential=%s subject=%s fingerprint=- count=%" PRIu64,
+                            outcome, e->uid, e->gid, e->pid, unit, e->credential, subject,
+                            e->count);
 }
 
 /* The oldest that is due; false: none is, and the next one has to say so. */

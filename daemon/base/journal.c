@@ -43,6 +43,8 @@ static const struct {
         { "stored", "4b382c970b9d4cfab2fd60cf9bdd0511" },
         { "loopback_failed", "b5aba8eec4044e74a51b283c3b593290" },
         /* callers */
+        { "token_handed_out", "ba2d5a5a86db4b38a41c0f1e9b4fd0c1" },
+        { "access_refused", "3d8bb29f4d2f4ad6a7a3e2f0c15b6e97" },
         { "unit_served", "f95102424f80456cbb776e515b951f20" },
         { "unit_refused", "eb55c7f6605940f985beb1fd33351c4e" },
         { "unit_unknown", "550b9e80829b44a0ab4690af9a49c8db" },
