@@ -21,6 +21,7 @@
 #include "base/wipe.h"
 #include "broker/broker.h"
 #include "conf/conf.h"
+#include "hook/hook.h"
 #include "http/curl.h"
 #include "provider/scope.h"
 #include "store/rekey.h"
@@ -45,6 +46,7 @@ struct daemon {
         struct cache *cache;
         struct audit *audit;
         struct feed *feed;
+        struct hooks *hooks;
         struct broker *broker;
         struct loopback *loopback;
         struct unit_sockets *unit_sockets;
@@ -421,6 +423,8 @@ static int open_parts(struct daemon *d, struct why *why) {
         if (r == 0)
                 r = feed_new(&random_system, &clock_system, &d->feed);
         if (r == 0)
+                r = hooks_new(d->conf, d->event, d->timers, &clock_system, &d->hooks);
+        if (r == 0)
                 r = start_audit(d);
         if (r < 0)
                 return why_set(why, PASS(r), "cannot start: %s (%s)", strerror(-r), err_origin());
@@ -443,6 +447,7 @@ static void on_change(void *user, const struct change *change) {
         struct daemon *d = user;
 
         feed_put(d->feed, change);
+        hooks_tell(d->hooks, change);
         if (d->server)
                 server_news(d->server);
 }
@@ -470,7 +475,10 @@ static int start_broker(struct daemon *d, struct why *why) {
         }
         if (r < 0)
                 return why_set(why, PASS(r), "cannot start: %s (%s)", strerror(-r), err_origin());
-        return broker_start(d->broker, why);
+        r = broker_start(d->broker, why);
+        if (r == 0)
+                hooks_start(d->hooks, d->broker);
+        return PASS(r);
 }
 
 static int start(struct daemon *d, struct why *why) {
@@ -511,6 +519,7 @@ static void close_parts(struct daemon *d) {
         audit_free(d->audit);
         loopback_free(d->loopback);
         broker_free(d->broker);
+        hooks_free(d->hooks);
         feed_free(d->feed);
         cache_free(d->cache);
         if (d->transport)

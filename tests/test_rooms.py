@@ -20,7 +20,8 @@ REFUSAL = "provider/dialect.h"  # a seam; a provider's refusal is data and trave
 TRANSPORT = "http/transport.h"  # a seam: types only, handed down by main
 MAY_INCLUDE = {
     "main": {"conf", "api", "policy", "broker", "sched", "provider", "http", "store",
-             NAMES_AND_LIMITS},
+             "hook", NAMES_AND_LIMITS},
+    "hook": {"broker", PLAIN_DATA},
     "conf": set(),
     "api": {"policy", "broker", PLAIN_DATA, NAMES_AND_LIMITS, REFUSAL,
             "conf/url.h"},  # pure functions

@@ -146,6 +146,11 @@ struct conf_credential {
         enum plan plan;
         enum role role;
         enum keep_fresh keep_fresh;
+        char *token_file_out; /* NULL: none */
+        mode_t token_file_mode;
+        gid_t token_file_group; /* (gid_t) -1: unchanged */
+        struct conf_list on_change, on_authorization_required; /* commands; n 0: none */
+        int64_t remind_every_us;
         const struct conf_credential *fallback; /* NULL: none; never a cycle */
         char *workspace_id;                     /* collaboration, interactive types */
         char *account_id;                       /* jwt: another account or organisation */

@@ -28,6 +28,9 @@ struct conf_credential *conf_credential_free(struct conf_credential *c) {
         free(c->workspace_id);
         free(c->account_id);
         free(c->enterprise_id);
+        free(c->token_file_out);
+        conf_list_done(&c->on_change);
+        conf_list_done(&c->on_authorization_required);
         conf_list_done(&c->permissions);
         conf_list_done(&c->bot_ids);
         conf_list_done(&c->workspace_ids);
@@ -339,6 +342,19 @@ static void credential_check_static(const struct credential_draft *d) {
                         "needs token_file: the end of a token set at run time is told with it");
 }
 
+/* A token for a file has nobody who asks for it. */
+static void credential_check_file(const struct credential_draft *d) {
+        const struct setting *file = section_get(d->s, "token_file_out");
+        const struct setting *kept = section_get(d->s, "keep_fresh");
+
+        if (!file)
+                return;
+        if (kept && d->c->keep_fresh != KEEP_FRESH_ALWAYS)
+                report_error(d->b->report, d->s, kept,
+                             "must be always with token_file_out, or left out");
+        d->c->keep_fresh = KEEP_FRESH_ALWAYS;
+}
+
 /* Checks that take more than one key. */
 static void credential_check(const struct credential_draft *d) {
         const struct conf_credential *c = d->c;
@@ -346,6 +362,7 @@ static void credential_check(const struct credential_draft *d) {
 
         if (credential_type_is_static(c->type))
                 credential_check_static(d);
+        credential_check_file(d);
         if (c->type == CREDENTIAL_JWT)
                 credential_check_jwt(d);
         if (c->client_id)
@@ -366,6 +383,7 @@ static int credential_build(struct builder *b, const struct section *s) {
         if (!c)
                 return RAISE(-ENOMEM);
         c->index = b->conf->n_credentials;
+        c->token_file_group = (gid_t) -1;
         c->name = strdup(s->name);
         if (!c->name)
                 return RAISE(-ENOMEM);

@@ -368,6 +368,46 @@ static int value_split(const char *value, struct conf_list *ret) {
         return 0;
 }
 
+/* One word of a command line, from *p on, without its quotes, to `ret`. -EINVAL: a quote is not closed. */
+static int value_take_word(const char **p, char *ret) {
+        char quote = '\0';
+
+        for (; **p && (quote || (**p != ' ' && **p != '\t')); (*p)++) {
+                if (quote ? **p == quote : **p == '"' || **p == '\'')
+                        quote = quote ? '\0' : **p;
+                else
+                        *ret++ = **p;
+        }
+        *ret = '\0';
+        return quote ? -EINVAL : 0;
+}
+
+/* Split at blanks that no quotes guard; nothing is expanded, and there is no shell. */
+int value_command(const struct option *option, const char *value, struct why *why, void *ret) {
+        AUTO(conf_list_donep) struct conf_list list = { 0 };
+        struct conf_list *field = ret;
+
+        (void) option;
+        list.words = calloc(strlen(value) / 2 + 1, sizeof(char *));
+        if (!list.words)
+                return RAISE(-ENOMEM);
+        for (value += strspn(value, " \t"); *value; value += strspn(value, " \t")) {
+                list.words[list.n] = malloc(strlen(value) + 1);
+                if (!list.words[list.n])
+                        return RAISE(-ENOMEM);
+                if (value_take_word(&value, list.words[list.n++]) < 0)
+                        return why_set(why, RAISE(-EINVAL), "has a quote that is not closed");
+        }
+        if (list.n > 0 && list.words[0][0] != '/')
+                return why_set(why, RAISE(-EINVAL),
+                               "must begin with the path of a program, as in /usr/bin/systemctl; "
+                               "there is no shell: for one, /bin/sh -c '...'");
+        conf_list_done(field);
+        *field = list;
+        list = (struct conf_list){ 0 };
+        return 0;
+}
+
 int value_words(const struct option *option, const char *value, struct why *why, void *ret) {
         AUTO(conf_list_donep) struct conf_list list = { 0 };
         int r;

@@ -38,7 +38,8 @@ value_fn value_base_url;     /* char *: url_parse_base() */
 value_fn value_redirect_uri; /* char *: kept to the letter, as Coze compares it so */
 value_fn value_json_object;  /* char *: in canonical form */
 
-value_fn value_words; /* struct conf_list: separated by commas or blanks */
+value_fn value_command; /* struct conf_list: a command line, as systemd splits it; a path first */
+value_fn value_words;   /* struct conf_list: separated by commas or blanks */
 
 value_fn value_users;  /* adds the uids to a struct conf_rule */
 value_fn value_groups; /* adds the gids */
