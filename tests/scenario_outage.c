@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/entry.h"
 #include "check_main.h"
 #include "stage.h"
 
@@ -272,6 +273,32 @@ START_TEST(callers_go_first)
 }
 END_TEST
 
+START_TEST(endless_subjects_have_an_end)
+{
+        struct caller c, known;
+        struct world w;
+        char subject[16];
+
+        world_start(&w);
+        caller_ask(&w, &known, BOT, "known", -1, 120, NULL);
+        world_grant(&w, 900);
+        caller_ask(&w, &c, KEPT, "", -1, 0, NULL);
+        fake_transport_answer(w.transport, 429, "{}", w.clock.wall.s, US_PER_H);
+        for (unsigned i = 0; i < ENTRIES_MAX; i++) { /* nothing is sent, yet all are remembered */
+                (void) snprintf(subject, sizeof(subject), "s%u", i);
+                caller_ask(&w, &c, BOT, subject, -1, 30, NULL);
+        }
+        ck_assert_int_eq(c.kind, ANSWER_SLOW_DOWN);
+        ck_assert_int_gt(c.retry_after_us, 0);
+        caller_ask(&w, &known, BOT, "known", -1, 30, NULL);
+        ck_assert_int_eq(known.kind, ANSWER_TOKEN);
+        world_pass(&w, 2 * US_PER_MIN); /* what nobody wants is forgotten */
+        caller_ask(&w, &c, BOT, subject, -1, 30, NULL);
+        ck_assert_int_eq(c.kind, ANSWER_UNAVAILABLE);
+        world_done(&w);
+}
+END_TEST
+
 /* A clock that was wrong from the start: the first assertion is refused, and the refusal tells the
  * time. */
 START_TEST(a_first_refusal_teaches_the_time)
@@ -333,6 +360,7 @@ static void add(TCase *tc) {
         tcase_add_test(tc, a_dead_application_is_not_asked_for_each_subject);
         tcase_add_test(tc, a_slow_credential_leaves_room_for_others);
         tcase_add_test(tc, callers_go_first);
+        tcase_add_test(tc, endless_subjects_have_an_end);
         tcase_add_loop_test(tc, a_first_refusal_teaches_the_time, 0, 2);
         tcase_add_test(tc, a_forecast);
 }

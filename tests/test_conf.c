@@ -273,6 +273,7 @@ static const struct {
         { "[daemon]\nadmin_units = a/b.service\n", "which is no unit", NULL },
         { TEST3 "timeout = 5\n", ":4: [provider test] timeout: needs a unit: 5s, 5min, 5h or 5d",
           NULL },
+        { TEST3 "requests_per_second = 0\n", "requests_per_second: must", NULL },
         { TEST3 "timeout = soon\n", "timeout: must be a time span", NULL },
         { TEST3 "timeout = 999ms\n", "timeout: must lie between 1s and 2min", NULL },
         { TEST3 "timeout = 1500ms\n", "timeout: must be whole seconds", NULL },

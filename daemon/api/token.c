@@ -175,6 +175,7 @@ static const struct {
         [ANSWER_UPSTREAM_ERROR] = { MHD_HTTP_BAD_GATEWAY, PROTOCOL_UPSTREAM_ERROR },
         [ANSWER_UNAVAILABLE] = { MHD_HTTP_SERVICE_UNAVAILABLE, PROTOCOL_TEMPORARILY_UNAVAILABLE },
         [ANSWER_TIMEOUT] = { MHD_HTTP_GATEWAY_TIMEOUT, PROTOCOL_UPSTREAM_TIMEOUT },
+        [ANSWER_SLOW_DOWN] = { MHD_HTTP_TOO_MANY_REQUESTS, PROTOCOL_SLOW_DOWN },
         [ANSWER_NO_MEMORY] = { MHD_HTTP_INTERNAL_SERVER_ERROR, PROTOCOL_SERVER_ERROR },
 };
 
@@ -199,7 +200,10 @@ static void token_answered(struct ask *ask, const struct answer *a) {
         } else
                 reply = reply_upstream_error(
                         token_answers[a->kind].status, token_answers[a->kind].error, a->why.text,
-                        a->upstream, a->kind == ANSWER_UNAVAILABLE ? a->retry_after_us : -1);
+                        a->upstream,
+                        a->kind == ANSWER_UNAVAILABLE || a->kind == ANSWER_SLOW_DOWN
+                                ? a->retry_after_us
+                                : -1);
         call_return(call, reply);
 }
 

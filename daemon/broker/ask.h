@@ -22,6 +22,7 @@ enum answer_kind {                     /* and its status and error in design.md 
         ANSWER_UPSTREAM_ERROR,         /* 502 */
         ANSWER_UNAVAILABLE,            /* 503 */
         ANSWER_TIMEOUT,                /* 504 */
+        ANSWER_SLOW_DOWN,              /* 429: too many tokens of this credential are wanted */
         ANSWER_NO_MEMORY,              /* 500 */
         ANSWER_KIND_MAX,
 };
@@ -31,7 +32,7 @@ struct answer {
         struct token *token; /* ANSWER_TOKEN; borrowed */
         struct why why;      /* else: what happened, to which credential, what to do next */
         const struct refusal *upstream; /* what the provider said last, or NULL; borrowed */
-        int64_t retry_after_us;         /* ANSWER_UNAVAILABLE; -1: not known */
+        int64_t retry_after_us;         /* ANSWER_UNAVAILABLE, ANSWER_SLOW_DOWN; -1: not known */
 };
 
 struct ask {

@@ -324,6 +324,32 @@ static void broker_answer_unauthorized(struct ask *ask) {
         broker_answer(ask, &a);
 }
 
+/* Callers name subjects and variants as they like; each costs memory until its token has ended. */
+static bool broker_has_room(const struct broker *b, const struct credential *c,
+                            const struct ask *ask) {
+        char key[CACHE_KEY_SIZE];
+        size_t n = 0;
+
+        if (c->pool.credential->type != CREDENTIAL_JWT)
+                return true; /* the grants are the limit */
+        for (size_t i = 0; i < ENTRY_STATE_MAX; i++)
+                n += c->pool.count[i];
+        return n < ENTRIES_MAX ||
+               table_find(&b->entries, cache_key(c->pool.credential->name, ask->subject,
+                                                 ask->variant->digest, key));
+}
+
+static void broker_answer_crowded(struct ask *ask) {
+        struct answer a = { .kind = ANSWER_SLOW_DOWN, .retry_after_us = US_PER_MIN };
+
+        (void) why_set(&a.why, 0,
+                       "credential \"%s\" has %d tokens for subjects, scopes and contexts already: "
+                       "ask again when some of them have ended, or use fewer",
+                       ask->credential->name, ENTRIES_MAX);
+        ask->entry = NULL;
+        ask->answer(ask, &a);
+}
+
 void broker_ask(struct broker *b, struct ask *ask) {
         struct credential *c = broker_credential(b, ask->credential);
         const struct conf_credential *conf = ask->credential;
@@ -339,6 +365,8 @@ void broker_ask(struct broker *b, struct ask *ask) {
         } else if (credential_type_is_interactive(conf->type) &&
                    !broker_has_grant(b, conf, ask->subject)) {
                 broker_answer_unauthorized(ask);
+        } else if (!broker_has_room(b, c, ask)) {
+                broker_answer_crowded(ask);
         } else if (broker_find_entry(b, c, ask->subject, ask->variant, &e) < 0) {
                 a.kind = ANSWER_NO_MEMORY;
                 (void) why_set(&a.why, 0, "out of memory while fetching \"%s\"", conf->name);

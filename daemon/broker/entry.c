@@ -627,10 +627,12 @@ void entry_ask(struct entry *e, struct ask *ask) {
                 lifetime = e->variant.duration_s ? e->variant.duration_s * US_PER_S
                                                  : e->pool->credential->token_lifetime_us;
         if (lifetime > 0 && ask->min_ttl_us > lifetime) {
+                entry_plan(e); /* it may be new, and of no use */
                 entry_answer_impossible(e, ask, lifetime);
                 return;
         }
         if (!entry_has_hope(e, ask, now)) {
+                entry_plan(e);
                 entry_answer_failure(e, ask);
                 return;
         }

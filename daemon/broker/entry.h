@@ -22,6 +22,8 @@
 #include "broker/change.h"
 #include "sched/upstream.h"
 
+#define ENTRIES_MAX 16384 /* of one credential that are not grants: subjects and variants of a jwt */
+
 enum entry_state {
         ENTRY_IDLE,     /* no token, nothing under way */
         ENTRY_FETCHING, /* no token, an exchange is under way */

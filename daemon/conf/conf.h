@@ -116,6 +116,7 @@ struct conf_provider {
         char *ca_file;  /* NULL: the system's */
         bool allow_http;
         int64_t timeout_us; /* of one exchange */
+        size_t requests_per_second;
 };
 
 struct conf_credential {

@@ -137,6 +137,9 @@ static const struct option options[] = {
         { SECTION_PROVIDER, "timeout", value_span, PROVIDER(timeout_us), "15s",
           RANGE("1s", "2min"),
           .help = "Give up on one request to the provider after this long." },
+        { SECTION_PROVIDER, "requests_per_second", value_count, PROVIDER(requests_per_second), "50",
+          RANGE("1", "10000"),
+          .help = "Begin so many requests in a second; after a pause, twice as many at once." },
 
         { SECTION_CREDENTIAL, "provider", value_name, NONE, .required = EVERY,
           .help = "coze.cn, coze.com or the name of a [provider] section. "

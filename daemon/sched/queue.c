@@ -4,14 +4,12 @@
 
 #include "base/err.h"
 
-#define QUEUE_INTERVAL_US (US_PER_S / QUEUE_RATE)
-#define QUEUE_SLACK_US    ((QUEUE_BURST - 1) * QUEUE_INTERVAL_US)
-
 static void queue_timer(struct timer *t);
 
-int queue_init(struct queue *q, struct timers *timers, const struct clock *clock,
+int queue_init(struct queue *q, size_t rate, struct timers *timers, const struct clock *clock,
                const struct random *random) {
         *q = (struct queue){ .timers = timers, .clock = clock, .random = random };
+        q->interval_us = US_PER_S / (int64_t) (rate > 0 ? rate : QUEUE_RATE);
         q->timer.fn = queue_timer;
         list_init(&q->lanes);
         return timers_reserve(timers);
@@ -66,9 +64,14 @@ void turn_done(struct turn *t) {
 
 /* --- may it be? --- */
 
+/* So far ahead of an even pace it may be: two seconds' turns at once. */
+static int64_t queue_slack_us(const struct queue *q) {
+        return 2 * US_PER_S - q->interval_us;
+}
+
 /* The first moment at which the pace allows one more. */
 static mono_t queue_pace(const struct queue *q) {
-        return mono_add(q->sent_until, -QUEUE_SLACK_US);
+        return mono_add(q->sent_until, -queue_slack_us(q));
 }
 
 /* Each failure in a row takes a place away, until it is clear what is the matter. */
@@ -124,7 +127,7 @@ static void turn_hold(struct turn *t, mono_t now) {
                 q->prober = l;
         if (mono_before(q->sent_until, now))
                 q->sent_until = now;
-        q->sent_until = mono_add(q->sent_until, QUEUE_INTERVAL_US);
+        q->sent_until = mono_add(q->sent_until, q->interval_us);
         list_remove(&l->link);
         list_append(&q->lanes, &l->link);
 }
@@ -206,7 +209,7 @@ static void queue_recover(struct queue *q, mono_t now) {
                 b->failures = 0;
                 b->retry_at = now;
         }
-        q->sent_until = mono_add(now, QUEUE_SLACK_US);
+        q->sent_until = mono_add(now, queue_slack_us(q));
 }
 
 static void queue_answered(struct queue *q, mono_t now) {

@@ -25,13 +25,13 @@
 
 #define QUEUE_ACTIVE_MAX 8   /* turns under way at one provider; it bounds what an outage costs */
 #define QUEUE_LANE_MAX   6   /* ... of one lane */
-#define QUEUE_RATE       50  /* turns a second ... */
-#define QUEUE_BURST      100 /* ... but so many at once after a pause */
+#define QUEUE_RATE       50 /* turns a second, unless configured; twice as many after a pause */
 
 struct queue {
         struct timers *timers;
         const struct clock *clock;
         const struct random *random;
+        int64_t interval_us; /* between turns, on average */
         struct breaker breaker;
         struct list_link lanes; /* all of them; the next to get a turn is first */
         struct timer timer;
@@ -81,8 +81,9 @@ struct turn { /* embedded in what wants to send */
         void (*held_up)(struct turn *t);
 };
 
-int queue_init(struct queue *q, struct timers *timers, const struct clock *clock,
-               const struct random *random); /* 0, -ENOMEM */
+/* `rate`: turns a second; 0: QUEUE_RATE. 0, -ENOMEM. */
+int queue_init(struct queue *q, size_t rate, struct timers *timers, const struct clock *clock,
+               const struct random *random);
 void queue_done(struct queue *q);            /* no lane is left */
 
 int lane_init(struct lane *l, struct queue *q, bool harmless); /* 0, -ENOMEM */

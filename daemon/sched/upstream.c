@@ -58,7 +58,7 @@ int upstream_new(const struct conf_provider *provider, const struct transport *t
                                 .transport = transport,
                                 .clock = clock,
                                 .random = random };
-        r = queue_init(&u->queue, timers, clock, random);
+        r = queue_init(&u->queue, provider->requests_per_second, timers, clock, random);
         if (r < 0) {
                 free(u);
                 return PASS(r);

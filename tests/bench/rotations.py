@@ -60,7 +60,9 @@ class Grants(rig.Rig):
         console = self.emulator_directory / "web" / "coze_oauth_config.json"
         client_id = json.loads(console.read_text())["client_id"]
         ask(self.provider(), "POST", "/emulator/app", {"client_id": client_id, "redirect_uris": [REDIRECT]})
-        self.text = (f"{self.configuration()}\n[credential site]\nprovider = coze-test\nconfig_file = {console}\n"
+        paced = self.configuration().replace("[provider coze-test]\n",
+                                             "[provider coze-test]\nrequests_per_second = 10000\n")
+        self.text = (f"{paced}\n[credential site]\nprovider = coze-test\nconfig_file = {console}\n"
                      f"redirect_uri = {REDIRECT}\n")
         self.begin("state")
 
