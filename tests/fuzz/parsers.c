@@ -1,0 +1,282 @@
+/*
+ * Fuzz targets: everything that reads what others have written
+ *
+ * Each target takes bytes and must come back: the sanitizers judge, and what the parser itself promises is asserted. The
+ * ordinary test replays the corpus, and mutations of it that follow from a seed:
+ *
+ *      parsers TARGET CORPUS [RUNS [SEED]]
+ *
+ * CORPUS has one input a line, with \n, \r, \t, \0, \\ and \xHH. For hours by hand, with clang and libFuzzer: -Dfuzz=true, then
+ * tests/fuzz/fuzz_TARGET.
+ */
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "api/redirect.h"
+#include "api/target.h"
+#include "api/unit.h"
+#include "api/unit_socket.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "base/key.h"
+#include "base/text.h"
+#include "conf/oauth_config.h"
+#include "conf/url.h"
+#include "http/date.h"
+#include "provider/coze.h"
+
+#define INPUT_MAX 65536
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
+
+static void fuzz_url(const char *text, size_t len) {
+        struct why why = { "" };
+        char *base = NULL, *again = NULL;
+        struct url url;
+
+        (void) len;
+        (void) url_parse(text, &why, &url);
+        if (url_parse_base(text, &why, &base) == 0) { /* one spelling */
+                assert(url_parse_base(base, &why, &again) == 0 && strcmp(base, again) == 0);
+                free(again);
+                free(base);
+        }
+}
+
+static void fuzz_target(const char *text, size_t len) {
+        struct target target;
+
+        (void) len;
+        if (target_init(&target, text) == 0) {
+                (void) target_has_host(&target, text);
+                (void) target_has_path(&target, text);
+        }
+}
+
+static void fuzz_redirect(const char *text, size_t len) {
+        struct redirect back = { 0 };
+
+        (void) len;
+        if (redirect_parse(text, &back))
+                (void) redirect_is_complete(&back);
+        redirect_wipe(&back);
+}
+
+static void fuzz_json(const char *text, size_t len) {
+        AUTO(json_wipep) struct json_object *o = NULL, *again = NULL;
+        char *canonical = NULL, *twice = NULL;
+
+        if (json_parse(text, len, &o) < 0 || !json_object_is_type(o, json_type_object))
+                return;
+        if (json_canonical(o, &canonical) == 0) { /* what is canonical stays as it is */
+                assert(json_parse(canonical, strlen(canonical), &again) == 0);
+                assert(json_canonical(again, &twice) == 0 && strcmp(canonical, twice) == 0);
+        }
+        free(canonical);
+        free(twice);
+}
+
+static void fuzz_coze(const char *text, size_t len) {
+        static struct conf_provider provider = { .name = (char *) "p", .api_url = (char *) "https://p" };
+        static const struct conf_credential credential = { .name = (char *) "c",
+                                                           .provider = &provider,
+                                                           .client_id = (char *) "1" };
+        static const int statuses[] = { 200, 400, 401, 403, 429, 500, 502 };
+        AUTO(secret_unrefp) struct secret *body = secret_new(text, len);
+
+        for (enum exchange_kind kind = 0; body && kind < EXCHANGE_KIND_MAX; kind++)
+                for (size_t i = 0; i < N_ELEMENTS(statuses); i++) {
+                        const struct exchange x = { .kind = kind, .credential = &credential };
+                        const struct http_response answer = { .outcome = HTTP_ANSWERED,
+                                                              .status = statuses[i],
+                                                              .body = body,
+                                                              .content_type = "application/json",
+                                                              .retry_after_us = -1 };
+                        struct exchange_result result = { 0 };
+
+                        if (coze_decode(&x, &answer, (wall_t){ 1795400000 }, (wall_t){ 1795400001 },
+                                        &result) == 0)
+                                exchange_result_done(&result);
+                }
+}
+
+static void fuzz_date(const char *text, size_t len) {
+        wall_t date;
+
+        (void) len;
+        (void) date_parse(text, &date);
+}
+
+static void fuzz_span(const char *text, size_t len) {
+        int64_t n = -1;
+
+        (void) text_parse_span(text, &n);
+        (void) text_parse_int64(text, &n);
+        (void) text_is_name(text);
+        (void) text_is_printable_utf8(text, len);
+        (void) text_is_bearer_token(text, len);
+}
+
+static void fuzz_unit(const char *text, size_t len) {
+        struct peer peer = { 0 };
+
+        (void) len;
+        (void) unit_of_cgroup(text, 0, &peer);
+        peer_done(&peer);
+}
+
+static void fuzz_unit_address(const char *text, size_t len) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        struct unit_address found;
+
+        if (len > sizeof(address.sun_path))
+                len = sizeof(address.sun_path);
+        memcpy(address.sun_path, text, len);
+        (void) unit_address_parse(&address, (socklen_t) (offsetof(struct sockaddr_un, sun_path) + len),
+                                  &found);
+}
+
+static void fuzz_oauth_config(const char *text, size_t len) {
+        AUTO(oauth_config_freep) struct oauth_config *c = NULL;
+        struct why why = { "" };
+
+        (void) oauth_config_parse(text, len, &why, &c);
+}
+
+static const struct {
+        const char *name;
+        void (*run)(const char *text, size_t len); /* a NUL follows the text */
+} targets[] = {
+        { "coze", fuzz_coze },
+        { "date", fuzz_date },
+        { "json", fuzz_json },
+        { "oauth_config", fuzz_oauth_config },
+        { "redirect", fuzz_redirect },
+        { "span", fuzz_span },
+        { "target", fuzz_target },
+        { "unit", fuzz_unit },
+        { "unit_address", fuzz_unit_address },
+        { "url", fuzz_url },
+};
+
+#ifdef FUZZ_TARGET
+static const char *fuzz_name = FUZZ_TARGET;
+#else
+static const char *fuzz_name;
+#endif
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
+        char *text = malloc(len + 1); /* of just that size, so that a byte too far is noticed */
+
+        assert(text);
+        if (len > 0)
+                memcpy(text, bytes, len);
+        text[len] = '\0';
+        for (size_t i = 0; i < N_ELEMENTS(targets); i++)
+                if (strcmp(targets[i].name, fuzz_name) == 0)
+                        targets[i].run(text, len);
+        free(text);
+        return 0;
+}
+
+#ifndef FUZZ_TARGET
+static uint64_t seed;
+
+static size_t below(size_t bound) { /* splitmix64 */
+        uint64_t z = (seed += UINT64_C(0x9e3779b97f4a7c15));
+
+        z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+        z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+        return (size_t) ((z ^ (z >> 31)) % bound);
+}
+
+static size_t unescape(const char *line, uint8_t *ret) {
+        static const char letters[] = "nrt0\\", meant[] = "\n\r\t\0\\";
+        unsigned byte;
+        size_t n = 0;
+
+        for (; *line && *line != '\n' && n < INPUT_MAX; line++) {
+                const char *letter = line[0] == '\\' && line[1] ? strchr(letters, line[1]) : NULL;
+
+                if (letter) {
+                        ret[n++] = (uint8_t) meant[letter - letters];
+                        line++;
+                } else if (sscanf(line, "\\x%2x", &byte) == 1) {
+                        ret[n++] = (uint8_t) byte;
+                        line += 3;
+                } else {
+                        ret[n++] = (uint8_t) *line;
+                }
+        }
+        return n;
+}
+
+static size_t mutate(uint8_t *bytes, size_t len) {
+        static const uint8_t odd[] = { 0, '%', '/', ':', '?', '#', '"', '\\', '{', '[', '-', '9', 0x80, 0xff, '\n', '@' };
+
+        for (size_t n = 1 + below(4); n > 0; n--) {
+                size_t at = len > 0 ? below(len) : 0;
+
+                switch (below(5)) {
+                case 0: /* another byte */
+                        if (len > 0)
+                                bytes[at] = (uint8_t) below(256);
+                        break;
+                case 1: /* an end too soon */
+                        len = at;
+                        break;
+                case 2: /* a part again */
+                        if (len > 0 && 2 * len < INPUT_MAX) {
+                                memmove(bytes + at + (len - at), bytes + at, len - at);
+                                len += len - at;
+                        }
+                        break;
+                case 3: /* one of the odd ones, in between */
+                        if (len + 1 < INPUT_MAX) {
+                                memmove(bytes + at + 1, bytes + at, len - at);
+                                bytes[at] = odd[below(sizeof(odd))];
+                                len++;
+                        }
+                        break;
+                default: /* one less */
+                        if (len > 0) {
+                                memmove(bytes + at, bytes + at + 1, len - at - 1);
+                                len--;
+                        }
+                }
+        }
+        return len;
+}
+
+int main(int argc, char *argv[]) {
+        static uint8_t input[INPUT_MAX], mutant[INPUT_MAX];
+        static char line[INPUT_MAX];
+        unsigned long runs = argc > 3 ? strtoul(argv[3], NULL, 10) : 0, inputs = 0;
+        FILE *corpus = argc > 2 ? fopen(argv[2], "re") : NULL;
+
+        if (!corpus) {
+                (void) fprintf(stderr, "usage: parsers TARGET CORPUS [RUNS [SEED]]\n");
+                return 2;
+        }
+        fuzz_name = argv[1];
+        seed = argc > 4 ? strtoull(argv[4], NULL, 10) : 1;
+        for (; fgets(line, sizeof(line), corpus); inputs++) {
+                size_t len = unescape(line, input);
+
+                (void) LLVMFuzzerTestOneInput(input, len);
+                for (unsigned long i = 0; i < runs; i++) {
+                        memcpy(mutant, input, len);
+                        (void) LLVMFuzzerTestOneInput(mutant, mutate(mutant, len));
+                }
+        }
+        (void) fclose(corpus);
+        (void) printf("%s: %lu inputs, %lu mutants of each\n", fuzz_name, inputs, runs);
+        return inputs > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+#endif
