@@ -362,19 +362,22 @@ static char *directory_of(const char *file) {
         return strndup(file, slash == file ? 1 : (size_t) (slash - file));
 }
 
-/* Where the daemon writes: state, sockets, and a key that is still to be made. 0, -ENOMEM, or what the system said. */
+/* Where the daemon writes: state, sockets, files of tokens, and a key that is still to be made. The version of Landlock that is
+ * in force; 0: none; -ENOMEM, or what the system said. */
 static int limit_writing(const struct conf *conf) {
-        const size_t n = conf->n_sockets + 2;
-        char **directories = calloc(n, sizeof(char *));
-        int r;
+        char **directories = calloc(conf->n_sockets + conf->n_credentials + 2, sizeof(char *));
+        size_t n = 0;
+        int r = 0;
 
         if (!directories)
                 return RAISE(-ENOMEM);
-        directories[0] = strdup(conf->state_dir);
-        directories[1] = directory_of(conf->key_file);
+        directories[n++] = strdup(conf->state_dir);
+        directories[n++] = directory_of(conf->key_file);
         for (size_t i = 0; i < conf->n_sockets; i++)
-                directories[i + 2] = directory_of(conf->sockets[i]->path);
-        r = 0;
+                directories[n++] = directory_of(conf->sockets[i]->path);
+        for (size_t i = 0; i < conf->n_credentials; i++)
+                if (conf->credentials[i]->token_file_out)
+                        directories[n++] = directory_of(conf->credentials[i]->token_file_out);
         for (size_t i = 0; i < n; i++)
                 if (!directories[i])
                         r = RAISE(-ENOMEM);
@@ -386,13 +389,22 @@ static int limit_writing(const struct conf *conf) {
         return PASS(r);
 }
 
+/* Commands of hooks are bound by what binds the daemon, and nobody but the operator knows where they write. */
+static bool runs_commands(const struct conf *conf) {
+        for (size_t i = 0; i < conf->n_credentials; i++)
+                if (conf->credentials[i]->on_change.n > 0 ||
+                    conf->credentials[i]->on_authorization_required.n > 0)
+                        return true;
+        return false;
+}
+
 /* Before there are threads: they inherit it. Without what this kernel does not have the daemon goes on, and says so. */
 static int enter_sandbox(const struct conf *conf, struct why *why) {
-        bool locked = sandbox_lock_memory(), wiped = wipe_is_on();
+        bool locked = sandbox_lock_memory(), wiped = wipe_is_on(), commands = runs_commands(conf);
         int landlock = 0, seccomp = -EOPNOTSUPP;
 
         if (conf->sandbox) {
-                landlock = limit_writing(conf);
+                landlock = commands ? 0 : limit_writing(conf);
                 seccomp = sandbox_limit_calls();
         }
         if (landlock == -ENOMEM || seccomp == -ENOMEM)
@@ -400,7 +412,7 @@ static int enter_sandbox(const struct conf *conf, struct why *why) {
         log_info("event=hardened memory=%s freed=%s landlock=%d seccomp=%s",
                  locked ? "locked" : "swappable", wiped ? "wiped" : "kept",
                  landlock > 0 ? landlock : 0, seccomp == 0 ? "yes" : "no");
-        if (conf->sandbox && (landlock <= 0 || seccomp < 0))
+        if (conf->sandbox && ((landlock <= 0 && !commands) || seccomp < 0))
                 log_warning(
                         "event=sandbox_incomplete landlock=\"%s\" seccomp=\"%s\" "
                         "advice=\"the kernel refuses it; sandbox = no in bearerd.conf(5) silences this\"",

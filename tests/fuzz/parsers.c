@@ -83,7 +83,8 @@ static void fuzz_json(const char *text, size_t len) {
 }
 
 static void fuzz_coze(const char *text, size_t len) {
-        static struct conf_provider provider = { .name = (char *) "p", .api_url = (char *) "https://p" };
+        static struct conf_provider provider = { .name = (char *) "p",
+                                                 .api_url = (char *) "https://p" };
         static const struct conf_credential credential = { .name = (char *) "c",
                                                            .provider = &provider,
                                                            .client_id = (char *) "1" };
@@ -138,8 +139,8 @@ static void fuzz_unit_address(const char *text, size_t len) {
         if (len > sizeof(address.sun_path))
                 len = sizeof(address.sun_path);
         memcpy(address.sun_path, text, len);
-        (void) unit_address_parse(&address, (socklen_t) (offsetof(struct sockaddr_un, sun_path) + len),
-                                  &found);
+        (void) unit_address_parse(
+                &address, (socklen_t) (offsetof(struct sockaddr_un, sun_path) + len), &found);
 }
 
 static void fuzz_oauth_config(const char *text, size_t len) {
@@ -218,7 +219,8 @@ static size_t unescape(const char *line, uint8_t *ret) {
 }
 
 static size_t mutate(uint8_t *bytes, size_t len) {
-        static const uint8_t odd[] = { 0, '%', '/', ':', '?', '#', '"', '\\', '{', '[', '-', '9', 0x80, 0xff, '\n', '@' };
+        static const uint8_t odd[] = { 0,   '%', '/', ':', '?',  '#',  '"',  '\\',
+                                       '{', '[', '-', '9', 0x80, 0xff, '\n', '@' };
 
         for (size_t n = 1 + below(4); n > 0; n--) {
                 size_t at = len > 0 ? below(len) : 0;
