@@ -27,12 +27,12 @@
 #include "policy/policy.h"
 
 #define SERVER_EVENTS    16
-#define SERVER_PEAK_MIN  128            /* connections; fewer are not worth the trouble */
-#define SERVER_SPARE_FDS 128            /* descriptors that the rest of the daemon needs */
+#define SERVER_PEAK_MIN  128 /* connections; fewer are not worth the trouble */
+#define SERVER_SPARE_FDS 128 /* descriptors that the rest of the daemon needs */
 #define SERVER_MARGIN    128 /* connections that are being closed, or told that they are too many */
 #define SERVER_GIVE_WAY  16  /* connections that make room when there are no descriptors left */
 #define SERVER_RETRY_US  (250 * US_PER_MS) /* before another try to accept then */
-#define SERVER_STOP_US   (2 * US_PER_S) /* for callers to take their last answers */
+#define SERVER_STOP_US   (2 * US_PER_S)    /* for callers to take their last answers */
 
 struct listener { /* one socket of the configuration */
         struct server *server;
@@ -49,7 +49,8 @@ struct listener { /* one socket of the configuration */
 struct connection {
         struct guest guest;
         struct caller *caller;
-        int fd; /* libmicrohttpd's */
+        int fd;     /* libmicrohttpd's */
+        bool asked; /* a request has come on it */
 };
 
 struct server {
@@ -65,13 +66,14 @@ struct server {
         size_t n_connections, peak; /* `peak` since memory was last given back */
         size_t n_suspended;         /* connections */
         size_t n_requests;          /* begun and not completed */
+        size_t n_unheard;           /* connections whose first request has not come */
         struct crowd crowd;
         mono_t now;   /* when this turn of the loop began */
         mono_t retry; /* for those starved; MONO_NEVER: nobody is */
         bool stopping;
         struct streams streams;
         atomic_uint_fast64_t *handed_out; /* tokens, by credential index; read by all */
-        mono_t stop_by; /* answers that nobody reads are given up then */
+        mono_t stop_by;                   /* answers that nobody reads are given up then */
 
         /* set by server_stop() before it posts `stop` */
         struct message stop;
@@ -212,6 +214,13 @@ static enum MHD_Result server_tell_surplus(struct MHD_Connection *connection,
         return done;
 }
 
+/* Its request has come, or it goes without one. */
+static void server_hear(struct server *s, struct connection *c) {
+        if (!c->asked)
+                s->n_unheard--;
+        c->asked = true;
+}
+
 static enum MHD_Result server_handle(void *cls, struct MHD_Connection *connection, const char *url,
                                      const char *method, const char *version,
                                      const char *upload_data, size_t *upload_size, void **req_cls) {
@@ -229,6 +238,7 @@ static enum MHD_Result server_handle(void *cls, struct MHD_Connection *connectio
                 /* an answer now would be taken for an early one and close the connection (performance.md section 3) */
                 *req_cls = *req_cls ? &server_seen_odd : &server_seen;
                 s->n_requests++;
+                server_hear(s, known);
                 return known->guest.phase == GUEST_SURPLUS
                                ? server_tell_surplus(connection, &known->guest)
                                : MHD_YES;
@@ -323,8 +333,10 @@ static struct connection *server_welcome(struct listener *l, struct MHD_Connecti
                         "event=too_many_connections uid=%u connections=%zu advice=\"more are answered "
                         "with 429: see connections_per_user in bearerd.conf(5)\"",
                         (unsigned) guest_uid(&c->guest), guest_peers(&c->guest));
-        if (r == 0 || r == CROWD_E_SURPLUS)
+        if (r == 0 || r == CROWD_E_SURPLUS) {
+                s->n_unheard++;
                 return c;
+        }
         (void) shutdown(info->connect_fd, SHUT_RDWR);
         return c ? connection_free(c) : NULL;
 }
@@ -332,6 +344,7 @@ static struct connection *server_welcome(struct listener *l, struct MHD_Connecti
 static void server_part(struct server *s, struct connection *c) {
         if (!c)
                 return;
+        server_hear(s, c);
         crowd_leave(&s->crowd, &c->guest);
         connection_free(c);
 }
@@ -547,11 +560,13 @@ static void server_turn(struct server *s) {
         server_retry(s);
 }
 
-/* A suspended connection must be resumed before libmicrohttpd may stop; a reader that does not read need not be waited for. */
+/* A suspended connection must be resumed before libmicrohttpd may stop. Who has connected in time is heard: the next daemon
+ * may be on its way, but that connection is ours. Who neither asks nor reads need not be waited for. */
 static bool server_is_done(const struct server *s) {
         if (!s->stopping || s->n_suspended > 0)
                 return false;
-        return s->n_requests == 0 || !mono_before(clock_mono(s->parts.clock), s->stop_by);
+        return (s->n_requests == 0 && s->n_unheard == 0) ||
+               !mono_before(clock_mono(s->parts.clock), s->stop_by);
 }
 
 static void *server_main(void *arg) {
