@@ -58,6 +58,8 @@ def in_unit(name, command, *properties, check=True):
 
 
 def journal(*match):
+    """The service's messages; what was just sent may be on its way."""
+    run("journalctl", "--sync")
     text = run("journalctl", "--no-pager", "--quiet", "-o", "json", "-u", "bearerd.service", *match, check=False).stdout
     return [json.loads(line) for line in text.splitlines()]
 
@@ -96,11 +98,14 @@ class Load:
             thread.join()
 
 
-class Service(unittest.TestCase):
+class Booted(unittest.TestCase):
+    """A provider, alice, who is in the group bearerd, and mallory, who is not."""
+
     maxDiff = None
 
     @classmethod
     def setUpClass(cls):
+        run("groupadd", "--force", "--system", "bearerd")
         run("useradd", "--create-home", "--shell", "/bin/sh", "alice")
         run("useradd", "--create-home", "--shell", "/bin/sh", "mallory")
         run("usermod", "--append", "--groups", "bearerd", "alice")
@@ -108,18 +113,6 @@ class Service(unittest.TestCase):
         run("systemd-run", "--quiet", "--unit=emulator", EMULATOR, "--directory", str(cls.emulator))
         eventually(lambda: (cls.emulator / "port").exists(), "the emulator listens")
         cls.port = (cls.emulator / "port").read_text().strip()
-
-    def setUp(self):
-        """Stopped, without configuration: as after the installation."""
-        self.stop()
-        shutil.rmtree(DROP_INS, ignore_errors=True)
-        shutil.rmtree(ETC, ignore_errors=True)
-        ETC.mkdir()
-        run("systemctl", "daemon-reload")
-
-    def stop(self):
-        run("systemctl", "stop", "bearerd.socket", "bearerd-units.socket", "bearerd.service", check=False)
-        run("systemctl", "reset-failed", check=False)
 
     def configure(self, more="", drop_in=""):
         """One service app, `bot`, whose file the service manager hands over."""
@@ -152,6 +145,20 @@ class Service(unittest.TestCase):
                    "-o", "/dev/null", "-w", "%{http_code}", f"https://localhost:{self.port}/v1/users/me")
         self.assertEqual(done.stdout, "200")
         return text
+
+
+class Service(Booted):
+    def setUp(self):
+        """Stopped, without configuration: as after the installation."""
+        self.stop()
+        shutil.rmtree(DROP_INS, ignore_errors=True)
+        shutil.rmtree(ETC, ignore_errors=True)
+        ETC.mkdir()
+        run("systemctl", "daemon-reload")
+
+    def stop(self):
+        run("systemctl", "stop", "bearerd.socket", "bearerd-units.socket", "bearerd.service", check=False)
+        run("systemctl", "reset-failed", check=False)
 
     # What is installed
 
@@ -231,8 +238,9 @@ class Service(unittest.TestCase):
         text = in_unit("app.service", 'cat "$CREDENTIALS_DIRECTORY/bot"', "LoadCredential=bot:/run/bearerd/units.sock",
                        "DynamicUser=yes").stdout
         self.assertEqual(text, run("bearerctl", "get", "bot").stdout.strip())
-        [event] = journal("BEARERD_EVENT=unit_served", f"_SYSTEMD_INVOCATION_ID={show('bearerd.service', 'InvocationID')}")
-        self.assertEqual(event["BEARERD_UNIT"], "app.service")
+        self.assertIn("bot", eventually(lambda: [event["BEARERD_CREDENTIAL"] for event in journal(
+            "BEARERD_UNIT=app.service", f"_SYSTEMD_INVOCATION_ID={show('bearerd.service', 'InvocationID')}")],
+            "the journal says who was given a token"))
 
     def test_more_sockets(self):
         """Those of the configuration that have no socket unit, the daemon makes itself; those it lacks, it names."""
