@@ -301,6 +301,15 @@ void fake_store_crash(struct fake_store *f) {
         item_free_list(&f->waiting);
 }
 
+void fake_store_tear(struct fake_store *f, size_t n) {
+        for (; n > 0 && f->waiting; n--) {
+                struct item *item = f->waiting;
+
+                f->waiting = item->next;
+                (void) fake_store_apply(f, item);
+        }
+}
+
 size_t fake_store_waiting(const struct fake_store *f) {
         size_t n = 0;
 

@@ -45,5 +45,8 @@ size_t fake_store_complete_all(struct fake_store *f);
 /* The power goes: what waits is lost, its done() never called; what is durable stays. */
 void fake_store_crash(struct fake_store *f);
 
+/* The oldest `n` become durable, and nobody is told: the power goes just after a commit. */
+void fake_store_tear(struct fake_store *f, size_t n);
+
 size_t fake_store_waiting(const struct fake_store *f);
 size_t fake_store_rows(const struct fake_store *f);

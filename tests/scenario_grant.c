@@ -214,6 +214,28 @@ static const struct {
         { { LIMITS, REFUSES }, false }, { { DEACTIVATES, REFUSES }, false },
 };
 
+/* The old one is spent, so the new one counts, whatever is wrong with the rest of the answer. */
+START_TEST(a_successor_counts_in_an_answer_that_is_nonsense)
+{
+        struct stage s;
+        struct caller c;
+
+        stage_start(&s);
+        stage_ask(&s, &c, "alice");
+        stage_store(&s);
+        stage_provider(&s, "alice")->number = 2;
+        stage_reply(&s, 200,
+                    "{\"access_token\":\"at.alice.2\",\"refresh_token\":\"rt.alice.2\","
+                    "\"expires_in\":-1}");
+        stage_store(&s);
+        assert_row(&s, "alice", 2, false);
+        world_pass(&s.w, US_PER_MIN);
+        ck_assert_int_eq(stage_get(&s, &c, "alice"), ANSWER_TOKEN);
+        ck_assert_uint_eq(s.spent, 0);
+        stage_done(&s);
+}
+END_TEST
+
 START_TEST(lost_in_rotation_is_told_when_it_may_be_so)
 {
         struct stage s;
@@ -1479,6 +1501,7 @@ static void add(TCase *tc) {
         tcase_add_loop_test(tc, nothing_but_a_clear_refusal_ends_a_grant, 0, N_ELEMENTS(ends));
         tcase_add_test(tc, a_clear_refusal_ends_this_grant_alone);
         tcase_add_test(tc, a_lost_answer_is_asked_for_again_once);
+        tcase_add_test(tc, a_successor_counts_in_an_answer_that_is_nonsense);
         tcase_add_loop_test(tc, lost_in_rotation_is_told_when_it_may_be_so, 0,
                             N_ELEMENTS(refusals));
         tcase_add_test(tc, a_send_that_fails_at_once_is_no_doubt);

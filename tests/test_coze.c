@@ -278,8 +278,9 @@ static const struct {
           "r", 900, 0, NULL },
         { EXCHANGE_REFRESH_TOKEN, 0, NOW, "{\"access_token\":\"czu_a\",\"expires_in\":1790000900}",
           "czu_a", NULL, 900, 0, NULL },
+        /* a clock ahead of ours: the date may have been written as soon as we had sent */
         { EXCHANGE_REFRESH_TOKEN, 0, NOW + 300,
-          "{\"access_token\":\"czu_a\",\"expires_in\":1790001200}", "czu_a", NULL, 900, 0, NULL },
+          "{\"access_token\":\"czu_a\",\"expires_in\":1790001200}", "czu_a", NULL, 898, 0, NULL },
         { EXCHANGE_REFRESH_TOKEN, 0, NOW - 302,
           "{\"access_token\":\"czu_a\",\"expires_in\":1790000600}", "czu_a", NULL, 900, 0, NULL },
         { EXCHANGE_REFRESH_TOKEN, 0, NOW + 2, /* the same clock, but for a rounding */
@@ -287,7 +288,14 @@ static const struct {
         { EXCHANGE_REFRESH_TOKEN, 0, NOW - 4,
           "{\"access_token\":\"czu_a\",\"expires_in\":1790000900}", "czu_a", NULL, 900, 0, NULL },
         { EXCHANGE_REFRESH_TOKEN, 0, NOW + 3,
-          "{\"access_token\":\"czu_a\",\"expires_in\":1790000900}", "czu_a", NULL, 897, 0, NULL },
+          "{\"access_token\":\"czu_a\",\"expires_in\":1790000900}", "czu_a", NULL, 895, 0, NULL },
+
+        /* the new refresh token counts, whatever is wrong with the rest: the old one is spent */
+        { EXCHANGE_REFRESH_TOKEN, 0, -1, "{\"access_token\":\"czu_a\",\"refresh_token\":\"r\"}",
+          NULL, "r", 0, 0, "no expires_in" },
+        { EXCHANGE_REFRESH_TOKEN, 0, -1,
+          "{\"access_token\":\"czu_a\",\"expires_in\":1790000900000,\"refresh_token\":\"r\"}",
+          NULL, "r", 0, 0, "neither seconds" },
 
         /* relative to when the request was sent; no clock matters */
         { EXCHANGE_REFRESH_TOKEN, 0, NOW + 300, "{\"access_token\":\"a\",\"expires_in\":3600}", "a",
@@ -402,7 +410,8 @@ START_TEST(token)
                               result.refusal.message);
                 ck_assert_str_ne(result.refusal.advice, "");
                 ck_assert_ptr_null(result.access_token);
-                ck_assert_ptr_null(result.refresh_token);
+                ck_assert_pstr_eq(result.refresh_token ? secret_text(result.refresh_token) : NULL,
+                                  tokens[_i].refresh);
                 exchange_result_done(&result);
                 return;
         }

@@ -388,7 +388,7 @@ static void authorization_exchanged(void *user, struct exchange_result *result) 
         int64_t pause = result->refusal.retry_after_us;
 
         a->call = NULL;
-        if (result->refusal.kind == REFUSAL_NONE) {
+        if (result->refusal.kind == REFUSAL_NONE || result->refresh_token) {
                 authorization_take_grant(a, result);
         } else if (authorization_may_repeat(a, result)) {
                 a->next_poll = mono_add(clock_mono(a->book->parts.clock),
@@ -463,7 +463,7 @@ static void authorization_polled(void *user, struct exchange_result *result) {
         const struct refusal *f = &result->refusal;
 
         a->call = NULL;
-        if (f->kind == REFUSAL_NONE) {
+        if (f->kind == REFUSAL_NONE || result->refresh_token) {
                 authorization_take_grant(a, result);
                 return;
         }

@@ -384,7 +384,7 @@ static void rotation_answered(void *user, struct exchange_result *result) {
         ro->call = NULL;
         ro->result = *result;
         *result = (struct exchange_result){ 0 };
-        if (kind == REFUSAL_NONE) {
+        if (kind == REFUSAL_NONE || ro->result.refresh_token) { /* whatever else is wrong with it */
                 rotation_commit(ro);
         } else if (kind == REFUSAL_TRANSPORT && ro->result.maybe_done && !g->in_doubt &&
                    turn_retake(ro->turn)) {

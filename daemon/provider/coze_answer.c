@@ -201,9 +201,12 @@ static int64_t coze_skew(const struct coze_answer *a) {
 /* Seconds left of an `expires_in` at the moment of receipt. */
 static int64_t coze_remaining(const struct coze_answer *a, int64_t expires_in) {
         int64_t skew = a->result->has_skew ? a->result->skew_s : 0;
+        int64_t took = a->received.s > a->sent.s ? a->received.s - a->sent.s : 0;
 
         if (expires_in < COZE_ABSOLUTE_S)
-                return expires_in - (a->received.s > a->sent.s ? a->received.s - a->sent.s : 0);
+                return expires_in - took;
+        if (skew > COZE_SKEW_IGNORED_S) /* the date may have been written as soon as we had sent */
+                return expires_in - (a->resp->date.s + took);
         if (skew >= -COZE_SKEW_IGNORED_S && skew <= COZE_SKEW_IGNORED_S)
                 skew = 0;
         return expires_in - (a->received.s + skew);
@@ -333,6 +336,12 @@ static int coze_read_tokens(struct coze_answer *a) {
         const char *type = json_get_text(a->body, "token_type");
         int r;
 
+        /* first: it counts, whatever is wrong with the rest, since the one before it is spent */
+        if (a->x->kind != EXCHANGE_JWT_BEARER) {
+                r = coze_read_secret(a->body, "refresh_token", &a->result->refresh_token);
+                if (r < 0)
+                        return PASS(r);
+        }
         if (!token || !text_is_bearer_token(token, strlen(token)) ||
             strlen(token) > COZE_TOKEN_MAX) {
                 coze_nonsense(a, "check api_url of the provider: is this the API of Coze?",
@@ -347,10 +356,7 @@ static int coze_read_tokens(struct coze_answer *a) {
         if (!coze_read_lifetime(a))
                 return 0;
         coze_limit_lifetime(a);
-        r = coze_read_secret(a->body, "access_token", &a->result->access_token);
-        if (r < 0 || a->x->kind == EXCHANGE_JWT_BEARER)
-                return PASS(r);
-        return PASS(coze_read_secret(a->body, "refresh_token", &a->result->refresh_token));
+        return PASS(coze_read_secret(a->body, "access_token", &a->result->access_token));
 }
 
 /* A page that a person is sent to: an URL of the web, without anything that could fool a

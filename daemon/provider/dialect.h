@@ -79,7 +79,7 @@ struct refusal {
 struct exchange_result {
         struct refusal refusal; /* kind REFUSAL_NONE: the exchange succeeded */
         struct secret *access_token;
-        struct secret *refresh_token;  /* NULL: the answer had none */
+        struct secret *refresh_token;  /* NULL: the answer had none; also with a REFUSAL_NONSENSE */
         int64_t lifetime_us;           /* of the access token, from the moment of receipt; > 0 */
         int64_t lifetime_requested_us; /* jwt: asked for, or the default; else 0 */
         bool maybe_done; /* set by sched/upstream: no clear answer, yet it may have been acted on */

@@ -228,6 +228,17 @@ static void queue_failed(struct queue *q, bool probe, bool at_once, int64_t retr
         q->tell_until = INT64_MIN + q->n_arrivals;
 }
 
+/* A lane has known for long what is only now held against the provider: it goes on from there,
+ * or an hour of outage would be paid for twice. */
+static void queue_inherit(struct queue *q) {
+        for (struct list_link *l = q->lanes.next; l != &q->lanes; l = l->next) {
+                const struct breaker *b = &list_entry(l, struct lane, link)->breaker;
+
+                if (b->state != BREAKER_CLOSED && b->failures > q->breaker.failures)
+                        q->breaker.failures = b->failures;
+        }
+}
+
 /* A failure that may be this lane's own affair: held against the provider when it is not the only
  * one. */
 static void queue_doubt(struct queue *q, const struct turn *t, int64_t retry_after_us, mono_t now) {
@@ -240,8 +251,10 @@ static void queue_doubt(struct queue *q, const struct turn *t, int64_t retry_aft
         else if (q->suspect != t->lane)
                 q->suspect = NULL;
         q->doubts++;
-        if (q->doubts >= BREAKER_FAILURES && !q->suspect)
-                queue_failed(q, false, true, retry_after_us, now);
+        if (q->doubts < BREAKER_FAILURES || q->suspect)
+                return;
+        queue_failed(q, false, true, retry_after_us, now);
+        queue_inherit(q);
 }
 
 static void lane_failed(struct turn *t, bool at_once, int64_t retry_after_us, mono_t now) {

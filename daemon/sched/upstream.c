@@ -34,7 +34,6 @@ struct upstream_call {
         struct upstream *upstream;
         struct exchange exchange;
         struct turn *turn;
-        wall_t sent;
         wall_t dated; /* the provider's clock then, as far as we knew */
         mono_t begun;
         upstream_done_fn *done;
@@ -231,6 +230,14 @@ static void upstream_take_date(struct upstream_call *call, struct exchange_resul
                 result->refusal.kind = REFUSAL_PENDING;
 }
 
+/* When it was sent, by our clock as it is now: it may have been set meanwhile. */
+static wall_t upstream_sent(const struct upstream_call *call) {
+        const struct clock *clock = call->upstream->clock;
+        int64_t us = mono_until(call->begun, clock_mono(clock));
+
+        return (wall_t){ clock_wall(clock).s - (us + US_PER_S - 1) / US_PER_S };
+}
+
 static void upstream_done(void *user, const struct http_response *resp) {
         struct upstream_call *call = user;
         struct upstream *u = call->upstream;
@@ -242,8 +249,8 @@ static void upstream_done(void *user, const struct http_response *resp) {
                 result.maybe_done = resp->outcome == HTTP_UNKNOWN;
         } else {
                 latency_add(&u->latency, mono_until(call->begun, clock_mono(u->clock)));
-                r = u->dialect->decode(&call->exchange, resp, call->sent, clock_wall(u->clock),
-                                       &result);
+                r = u->dialect->decode(&call->exchange, resp, upstream_sent(call),
+                                       clock_wall(u->clock), &result);
                 if (r < 0) {
                         result.refusal.kind = REFUSAL_TRANSIENT;
                         result.refusal.retry_after_us = -1;
@@ -284,7 +291,6 @@ int upstream_begin(struct upstream *u, struct turn *turn, const struct exchange 
                 .upstream = u,
                 .exchange = *x,
                 .turn = turn,
-                .sent = clock_wall(u->clock),
                 .dated = dated,
                 .begun = clock_mono(u->clock),
                 .done = done,
