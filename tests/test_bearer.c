@@ -440,6 +440,80 @@ START_TEST(loop_timeout)
 }
 END_TEST
 
+/* Events */
+
+static char story[512];
+
+static void seen(void *user, int r, const struct bearer_event *event) {
+        (void) user;
+        answers++;
+        last_r = r;
+        if (r < 0)
+                (void) strcat(story, bearer_error_text());
+        else
+                (void) snprintf(story + strlen(story), sizeof(story) - strlen(story),
+                                "%s %s/%s %s;", bearer_event_type(event),
+                                bearer_event_credential(event), bearer_event_subject(event),
+                                bearer_event_fingerprint(event));
+}
+
+#define STREAM "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+
+START_TEST(events)
+{
+        static const struct row rows[] = {
+                { STREAM,
+                  "id: 7-1\nevent: state\ndata: {\"event\":\"state\",\"credentials\":[]}\n\n: alive\n\n"
+                  "id: 7-2\nevent: token\ndata: {\"credential\":\"bot\",\"subject\":\"\","
+                  "\"fingerprint\":\"2222222222222222\"}\n\nid: 7-3\nevent: half",
+                  true, true },
+                { STREAM, "event: failing\ndata: {\"credential\":\"bot\",\"subject\":\"x\"}\n\n",
+                  false, true },
+                { ERROR("404"), "{\"error_description\":\"no such credential\"}", false, true },
+        };
+        struct bearer_watch *watch;
+
+        answers = 0;
+        story[0] = '\0';
+        START(rows);
+        ck_assert_int_eq(bearer_watch(client, "bot", seen, NULL, &watch), 0);
+        run_loop(4);
+        ck_assert_str_eq(story,
+                         "state / ;token bot/ 2222222222222222;failing bot/x ;no such credential");
+        ck_assert_int_eq(last_r, -ENOENT);
+        ck_assert_ptr_nonnull(
+                strstr(daemon_.requests[0], "GET /v1/events?credential=bot HTTP/1.1\r\n"));
+        ck_assert_ptr_null(strstr(daemon_.requests[0], "Last-Event-ID"));
+        ck_assert_ptr_nonnull(strstr(daemon_.requests[1], "\r\nLast-Event-ID: 7-2\r\n"));
+        ck_assert(bearer_watch_cancel(watch) == NULL);
+        finish();
+}
+END_TEST
+
+/* A token that something has happened to is asked for anew. */
+START_TEST(event_makes_due)
+{
+        static const struct row rows[] = {
+                { OK FP1, "czs_one", false, true },
+                { STREAM,
+                  "event: token\ndata: {\"credential\":\"bot\",\"subject\":\"\","
+                  "\"fingerprint\":\"2222222222222222\"}\n\n",
+                  false, true },
+                { OK FP2, "czs_two", false, true },
+        };
+        struct bearer_watch *watch;
+
+        answers = 0;
+        START(rows);
+        check_token("czs_one", NULL);
+        ck_assert_int_eq(bearer_watch(client, NULL, seen, NULL, &watch), 0);
+        run_loop(1);
+        bearer_watch_cancel(watch);
+        check_token("czs_two", NULL);
+        finish();
+}
+END_TEST
+
 /* Wiping */
 
 static int wiped, not_wiped;
@@ -520,6 +594,8 @@ static void add(TCase *tc) {
         tcase_add_test(tc, forked);
         tcase_add_test(tc, loop);
         tcase_add_test(tc, loop_timeout);
+        tcase_add_test(tc, events);
+        tcase_add_test(tc, event_makes_due);
         tcase_add_test(tc, wiped_with_the_client);
         tcase_add_loop_test(tc, object, 0, N_ELEMENTS(objects));
         tcase_add_test(tc, member);

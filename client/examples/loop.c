@@ -19,7 +19,8 @@ static void answered(void *user, int r, struct bearer_token *token) {
                 failed = 1;
                 return;
         }
-        printf("%s %s\n", credential, bearer_token_value(token)); /* bearer_token_ref() to keep it */
+        printf("%s %s\n", credential,
+               bearer_token_value(token)); /* bearer_token_ref() to keep it */
 }
 
 int main(int argc, char **argv) {

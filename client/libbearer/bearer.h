@@ -55,6 +55,7 @@ struct bearer;         /* a client: a socket, and the tokens that came from ther
 struct bearer_token;   /* a token: immutable, with a count of references */
 struct bearer_request; /* options of a request */
 struct bearer_call;    /* a request that has been begun and not ended */
+struct bearer_watch;   /* a reader of events */
 
 /* A sentence in English for a code. Never NULL. */
 const char *bearer_strerror(int error);
@@ -144,6 +145,27 @@ int bearer_fd(struct bearer *client);
 /* Does what there is to do and never waits; one thread at a time. The number of callbacks that were
  * called, or a negative error. bearer_free() may not be called by a callback. */
 int bearer_process(struct bearer *client);
+
+/* What happens to credentials, by bearer_process(). A watch comes back by itself after a restart of the
+ * daemon, and goes on behind the last event it has seen. */
+struct bearer_event; /* valid while the callback runs */
+
+/* `r` < 0: the daemon refuses, the watch is over, and there is no event. */
+typedef void bearer_watch_callback(void *user, int r, const struct bearer_event *event);
+
+/* `credential` NULL: all that the caller may use. `ret_watch` may be NULL. */
+int bearer_watch(struct bearer *client, const char *credential, bearer_watch_callback *callback,
+                 void *user, struct bearer_watch **ret_watch);
+
+/* The callback will not be called. By the thread that calls bearer_process(). Returns NULL. */
+struct bearer_watch *bearer_watch_cancel(struct bearer_watch *watch);
+
+/* state, token, failing, recovered, authorization_required; others may come */
+const char *bearer_event_type(const struct bearer_event *event);
+const char *bearer_event_credential(const struct bearer_event *event);  /* "" with state */
+const char *bearer_event_subject(const struct bearer_event *event);     /* "": none */
+const char *bearer_event_fingerprint(const struct bearer_event *event); /* "": none */
+const char *bearer_event_json(const struct bearer_event *event);        /* all of it: bearerd(8) */
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -62,6 +62,11 @@ static void client_drop_calls(struct bearer *client) {
                 free(call);
         }
         client->ready_end = &client->ready;
+        for (struct bearer_watch *w = client->watches; w; w = w->next) {
+                loop_close(client); /* the epoll descriptor goes as a whole */
+                watch_hang_up(w);
+                w->wakes_us = 0;
+        }
         loop_close(client);
         link_close(&client->link);
 }
@@ -132,6 +137,7 @@ struct bearer *bearer_free(struct bearer *client) {
         if (client->next)
                 client->next->link_to_me = client->link_to_me;
         client_drop_calls(client);
+        watch_drop_all(client);
         thread_withdraw(client->number, NULL);
         for (size_t i = 0; i < CLIENT_BUCKETS; i++)
                 while (client->buckets[i]) {
@@ -219,6 +225,16 @@ static struct entry *client_entry_make(struct bearer *client, const struct key *
         *bucket = e;
         client->n_entries++;
         return e;
+}
+
+void client_make_due(struct bearer *client, const char *name, const char *rest,
+                     const char *fingerprint) {
+        for (size_t i = 0; i < CLIENT_BUCKETS; i++)
+                for (struct entry *e = client->buckets[i]; e; e = e->next)
+                        if (e->body && strncmp(e->key, name, strlen(name)) == 0 &&
+                            strcmp(e->key + strlen(name), rest) == 0 &&
+                            strcmp(e->body->fingerprint, fingerprint) != 0)
+                                atomic_store_explicit(&e->body->due_us, 0, memory_order_relaxed);
 }
 
 int bearer_reject(struct bearer *client, struct bearer_token *token) {

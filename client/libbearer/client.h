@@ -60,6 +60,24 @@ struct bearer_call {
         struct bearer_token *token;
 };
 
+#define WATCH_PATH_SIZE    128
+#define WATCH_ID_SIZE      64
+#define WATCH_REQUEST_SIZE 512
+
+struct bearer_watch {
+        struct bearer_watch *next;
+        struct bearer *client;
+        unsigned refs;
+        bearer_watch_callback *callback; /* NULL: cancelled */
+        void *user;
+        int fd; /* -1: not connected */
+        bool over;
+        struct wire_reading reading;
+        int64_t wakes_us; /* connected: the daemon is silent for too long then; else: connects then */
+        int64_t pause_us;
+        char path[WATCH_PATH_SIZE], last_id[WATCH_ID_SIZE], request[WATCH_REQUEST_SIZE];
+};
+
 struct bearer {
         uint64_t number;
         atomic_int timeout_ms;
@@ -69,7 +87,9 @@ struct bearer {
         size_t n_entries;
         struct flight *flights;
         struct bearer_call *ready, **ready_end;
-        int epoll_fd, timer_fd; /* -1 until asked for */
+        struct bearer_watch *watches;
+        struct bearer_event *events; /* to be told */
+        int epoll_fd, timer_fd;      /* -1 until asked for */
 };
 
 struct key client_key(const struct bearer *client, const char *name,
@@ -86,5 +106,19 @@ struct flight *flight_unref(struct flight *f);
  * notes the failure, wakes those who wait. */
 void flight_end(struct flight *f, int r, struct wire_answer *answer, int64_t now_us);
 
-/* loop.c: in the child of a fork, and at the end. */
-void loop_close(struct bearer *client);
+/* Something has happened to the token `name` + `rest` in memory: it is asked for anew at its next use,
+ * unless it has this fingerprint. */
+void client_make_due(struct bearer *client, const char *name, const char *rest,
+                     const char *fingerprint);
+
+/* loop.c */
+int loop_open(struct bearer *client);   /* 0 or a negative errno */
+void loop_close(struct bearer *client); /* in the child of a fork, and at the end */
+void loop_arm(struct bearer *client);   /* the timer, for whatever is due first */
+
+/* watch.c */
+void watch_step(struct bearer_watch *w);
+void watch_hang_up(struct bearer_watch *w);
+void watch_drop_all(struct bearer *client);
+int watch_call_back(
+        struct bearer *client); /* the number of callbacks; releases the lock meanwhile */

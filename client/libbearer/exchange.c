@@ -20,7 +20,7 @@ void link_close(struct link *l) {
                 (void) close(l->kept[--l->n_kept]); /* nothing is under way there */
 }
 
-static int link_connect(const char *path, int *ret_fd) {
+int link_connect(const char *path, int *ret_fd) {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
         int fd, r;
 

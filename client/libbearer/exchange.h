@@ -27,6 +27,7 @@ struct link {
 };
 
 void link_close(struct link *l);
+int link_connect(const char *path, int *ret_fd); /* 0 or a negative errno; never waits */
 
 enum exchange_state {
         EXCHANGE_CONNECT,

@@ -23,7 +23,7 @@ void loop_close(struct bearer *client) {
         client->epoll_fd = client->timer_fd = -1;
 }
 
-static int loop_open(struct bearer *client) {
+int loop_open(struct bearer *client) {
         struct epoll_event event = { .events = EPOLLIN };
         int r;
 
@@ -39,14 +39,16 @@ static int loop_open(struct bearer *client) {
         return r;
 }
 
-/* The timer, for whatever is due first. */
-static void loop_arm(struct bearer *client) {
+void loop_arm(struct bearer *client) {
         struct itimerspec when = { 0 };
-        int64_t first_us = client->ready ? 1 : INT64_MAX;
+        int64_t first_us = client->ready || client->events ? 1 : INT64_MAX;
 
         for (struct flight *f = client->flights; f; f = f->next)
                 if (f->loop && exchange_wakes(&f->x) < first_us)
                         first_us = exchange_wakes(&f->x);
+        for (struct bearer_watch *w = client->watches; w; w = w->next)
+                if (!w->over && w->wakes_us < first_us)
+                        first_us = w->wakes_us > 0 ? w->wakes_us : 1;
         if (first_us != INT64_MAX) {
                 when.it_value.tv_sec = first_us / 1000000;
                 when.it_value.tv_nsec = first_us % 1000000 * 1000;
@@ -221,6 +223,10 @@ int bearer_process(struct bearer *client) {
                 if (f->loop)
                         loop_step(f);
         }
+        if (!client->events) /* what has come before is told first */
+                for (struct bearer_watch *w = client->watches; w; w = w->next)
+                        watch_step(w);
+        n += watch_call_back(client);
         while (client->ready) {
                 struct bearer_call *call = client->ready;
 

@@ -38,7 +38,8 @@ def program(name, sanitizer):
     if not archive.exists():
         sources = [*map(str, sorted(LIBRARY.glob("*.c"))), str(TREE / "client" / "wire.c")]
         compiled("gcc", "-std=gnu11", *flags, "-r", "-o", str(archive), *sources)
-    source = next(pathlib.Path(__file__).parent.glob(f"{name}.c*"))
+    places = (pathlib.Path(__file__).parent, TREE / "client" / "examples")
+    source = next(found for place in places for found in place.glob(f"{name}.c*"))
     output = WORK / f"{name}-{sanitizer}"
     compiled(*(["g++", "-std=c++11"] if source.suffix == ".cpp" else ["gcc", "-std=gnu11"]), *flags, "-o", str(output),
              str(source), str(archive))
@@ -92,6 +93,23 @@ class Restarts(EndToEnd):
 
     def test_loop_thread(self):
         self.run_through_restarts("bearer_loop", "thread")
+
+    def test_watch(self):
+        """The example; it comes back after a restart."""
+        environment = dict(ENVIRONMENT, BEARERD_SOCKET=self.daemon.socket)
+        process = subprocess.Popen([program("watch", "address"), "bot"], stdout=subprocess.PIPE, text=True, env=environment)
+        try:
+            self.assertEqual(process.stdout.readline(), "state  \n")
+            self.daemon.token("bot")
+            self.assertEqual(process.stdout.readline(), "token bot \n")
+            self.daemon.restart()
+            self.assertEqual(process.stdout.readline(), "state  \n")
+            self.emulator.fault("invalid_client", times=1)
+            self.daemon.get("/v1/token/bot")
+            self.assertEqual(process.stdout.readline(), "failing bot \n")
+        finally:
+            process.terminate()
+            process.communicate()
 
 
 if __name__ == "__main__":
