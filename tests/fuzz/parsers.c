@@ -57,6 +57,7 @@ static void fuzz_target(const char *text, size_t len) {
                 (void) target_has_host(&target, text);
                 (void) target_has_path(&target, text);
         }
+        target_done(&target);
 }
 
 static void fuzz_redirect(const char *text, size_t len) {
