@@ -208,6 +208,13 @@ static int ask_connect(const struct call *call, char socket[WIRE_SOCKET_MAX], in
         return wire_connect(socket, ASK_CONNECT_US, ret_fd);
 }
 
+/* The connection was closed without an answer, as when the daemon is being restarted: the next one is its successor's. Only
+ * what may be done twice (RFC 9110 section 9.2.2). */
+static bool ask_may_repeat(const struct wire_request *request, int r) {
+        return r == -ECONNRESET &&
+               (strcmp(request->method, "GET") == 0 || strcmp(request->method, "PUT") == 0);
+}
+
 int ask_begin(const struct call *call, const struct wire_request *request, int *ret_fd) {
         char socket[WIRE_SOCKET_MAX];
         int fd, r;
@@ -238,7 +245,11 @@ int ask_quietly(const struct call *call, const struct wire_request *request,
         r = ask_begin(call, request, &fd);
         if (r < 0)
                 return r;
-        return ask_end(fd, request, ret);
+        r = ask_end(fd, request, ret);
+        if (!ask_may_repeat(request, r))
+                return r;
+        r = ask_begin(call, request, &fd);
+        return r < 0 ? r : ask_end(fd, request, ret);
 }
 
 int ask_any(const struct call *call, const struct wire_request *request, struct wire_answer *ret) {
@@ -250,6 +261,13 @@ int ask_any(const struct call *call, const struct wire_request *request, struct 
                 return ask_explain_unreachable(*socket ? socket : call->socket, r);
         r = wire_call(fd, request, ret);
         (void) close(fd); /* one question, one connection */
+        if (ask_may_repeat(request, r)) {
+                r = ask_connect(call, socket, &fd);
+                if (r < 0)
+                        return ask_explain_unreachable(*socket ? socket : call->socket, r);
+                r = wire_call(fd, request, ret);
+                (void) close(fd);
+        }
         return r < 0 ? ask_explain_broken(socket, r) : EXIT_DONE;
 }
 

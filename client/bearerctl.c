@@ -287,6 +287,7 @@ static const struct verb {
           BIT(OPTION_PID) | BIT(OPTION_JSON), .least = 1, .most = 1 },
         { "check", "[FILE]", "check the configuration and its keys", verb_check, BIT(OPTION_USER),
           .most = 1, .file = true },
+        { "reload", "", "have the daemon read its configuration again", verb_reload, .options = 0 },
         { "rekey", "[FILE]", "seal all grants with a new key", verb_rekey, BIT(OPTION_USER),
           .most = 1, .file = true },
         { "health", "", "tell whether the daemon runs and every token is good", verb_health,

@@ -14,6 +14,7 @@
 #define PROTOCOL_PATH_AUTHORIZATIONS "/v1/authorizations"
 #define PROTOCOL_PATH_CALLBACK       "/v1/callback"
 #define PROTOCOL_PATH_EVENTS         "/v1/events"
+#define PROTOCOL_PATH_RELOAD         "/v1/reload"
 #define PROTOCOL_PATH_HEALTHZ        "/healthz"
 #define PROTOCOL_PATH_READYZ         "/readyz"
 #define PROTOCOL_PATH_METRICS        "/metrics"

@@ -58,6 +58,7 @@ int verb_login(const struct call *call);
 int verb_logout(const struct call *call);
 int verb_authorizations(const struct call *call);
 int verb_check(const struct call *call);
+int verb_reload(const struct call *call);
 int verb_rekey(const struct call *call);
 int verb_explain(const struct call *call);
 int verb_health(const struct call *call);

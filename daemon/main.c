@@ -1,4 +1,5 @@
 #include <getopt.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,9 +10,9 @@
 
 #include "api/audit.h"
 #include "api/feed.h"
-#include "api/listen.h"
 #include "api/loopback.h"
 #include "api/server.h"
+#include "api/sockets.h"
 #include "api/unit_socket.h"
 #include "base/auto.h"
 #include "base/err.h"
@@ -23,7 +24,7 @@
 #include "conf/conf.h"
 #include "hook/hook.h"
 #include "http/curl.h"
-#include "provider/scope.h"
+#include "service/reload.h"
 #include "store/rekey.h"
 #include "store/sqlite.h"
 
@@ -34,7 +35,20 @@
  * writes in a third. They meet in inboxes, and in the cache.
  */
 
+struct options {
+        const char *config; /* NULL: the default file */
+        enum conf_scope scope;
+        const char *new_key; /* NULL: one that takes the place of key_file */
+        bool check, rekey;
+};
+
+#define STATUS_MAX       (WHY_MAX + 256)
+#define STATUS_PAUSE_US  (200 * US_PER_MS) /* changes that come together are told together */
+#define STATUS_NAMES     3                 /* credentials in trouble that are named */
+#define STOP_PATIENCE_US (5 * US_PER_S)    /* for the provider to answer those who wait */
+
 struct daemon {
+        const struct options *options;
         struct conf *conf;
         char *file; /* where the configuration is, or would be */
         sd_event *event;
@@ -51,16 +65,22 @@ struct daemon {
         struct loopback *loopback;
         struct unit_sockets *unit_sockets;
         struct server *server;
+        struct sockets *sockets;
+        struct reload *reload;
         int *fds;
-        bool stopping, quiet, server_stopped;
-        struct message stopped;
-};
+        bool stopping, quiet, server_stopped, broker_stopped;
+        sd_event_source *patience;
 
-struct options {
-        const char *config; /* NULL: the default file */
-        enum conf_scope scope;
-        const char *new_key; /* NULL: one that takes the place of key_file */
-        bool check, rekey;
+        /* what the service manager is told */
+        bool is_told;     /* somebody listens */
+        unsigned changes; /* that it knows of */
+        sd_event_source *status_timer;
+        char status[STATUS_MAX], refusal[WHY_MAX];
+        sd_event_source *watchdog;
+        uint64_t watchdog_us;
+        bool awaits_pong;
+        struct message pong;
+        struct message stopped;
 };
 
 static const char help[] =
@@ -145,31 +165,16 @@ static void log_report(const struct conf_report *report) {
                           log_quote(report->problems[i].text, quoted, sizeof(quoted)));
 }
 
-/* The scope object is the dialect's, the lists it is made of are the configuration's. */
-static int build_scopes(struct conf *conf) {
-        for (size_t i = 0; i < conf->n_credentials; i++) {
-                struct conf_credential *c = conf->credentials[i];
-                int r = scope_build(&c->permissions, &c->bot_ids, &c->workspace_ids,
-                                    &c->workflow_ids, &c->scope);
-
-                if (r < 0)
-                        return PASS(r);
-        }
-        return 0;
-}
-
 static int load(const struct options *options, struct conf **ret) {
         struct conf_report report = { 0 };
         int r;
 
-        r = conf_load(options->config, options->scope, &report, ret);
+        r = reload_read(options->config, options->scope, &report, ret);
         if (options->check || options->rekey)
                 print_report(&report);
         else
                 log_report(&report);
         conf_report_done(&report);
-        if (r == 0)
-                r = build_scopes(*ret);
         return PASS(r);
 }
 
@@ -250,13 +255,6 @@ static void end_when_all_is_done(struct daemon *d) {
                 (void) sd_event_exit(d->event, 0); /* fails only for an event loop that has ended */
 }
 
-static void on_stopped(struct message *m) {
-        struct daemon *d = list_entry(m, struct daemon, stopped);
-
-        d->server_stopped = true;
-        end_when_all_is_done(d);
-}
-
 static void on_quiet(void *user) {
         struct daemon *d = user;
 
@@ -264,28 +262,239 @@ static void on_quiet(void *user) {
         end_when_all_is_done(d);
 }
 
+static void stop_broker(struct daemon *d) {
+        if (!d->broker_stopped)
+                broker_stop(d->broker, on_quiet, d);
+        d->broker_stopped = true;
+}
+
+static void on_stopped(struct message *m) {
+        struct daemon *d = list_entry(m, struct daemon, stopped);
+
+        d->server_stopped = true;
+        if (unit_sockets_visits(d->unit_sockets) == 0)
+                stop_broker(d);
+        end_when_all_is_done(d);
+}
+
+static int on_no_patience(sd_event_source *source, uint64_t usec, void *userdata) {
+        (void) source;
+        (void) usec;
+        stop_broker(userdata);
+        return 0;
+}
+
+/* Nobody new is accepted, and callers have a moment for what they wait for; a second signal ends that. */
 static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo *si,
                           void *userdata) {
         struct daemon *d = userdata;
 
         (void) source;
-        if (d->stopping)
+        if (d->stopping) {
+                stop_broker(d);
                 return 0;
+        }
         d->stopping = true;
         log_info("event=stopping signal=%u", si->ssi_signo);
         (void) sd_notify(
                 0, "STOPPING=1\nSTATUS=Answering the last callers"); /* nobody may be listening */
+        reload_stop(d->reload);
         unit_sockets_stop(d->unit_sockets);
-        broker_stop(d->broker, on_quiet, d);
+        authorizations_stop(broker_authorizations(d->broker),
+                            "bearerd is stopping; start the authorization again");
         d->stopped.run = on_stopped;
         server_stop(d->server, &d->stopped);
+        if (sd_event_add_time_relative(d->event, &d->patience, CLOCK_BOOTTIME, STOP_PATIENCE_US, 0,
+                                       on_no_patience, d) < 0)
+                stop_broker(d);
         return 0;
+}
+
+/* --- what the service manager is told --- */
+
+/* "3 ready, 1 needs authorization: site" */
+static void describe(const struct daemon *d, char ret[STATUS_MAX]) {
+        static const char *const words[CREDENTIAL_STATE_MAX] = {
+                [CREDENTIAL_READY] = "ready",
+                [CREDENTIAL_IDLE] = "idle",
+                [CREDENTIAL_RENEWING] = "renewing",
+                [CREDENTIAL_AUTHORIZATION_REQUIRED] = "needs authorization",
+                [CREDENTIAL_FAILING] = "failing",
+                [CREDENTIAL_EXPIRED] = "expired",
+        };
+        size_t n[CREDENTIAL_STATE_MAX] = { 0 }, named = 0, len = 0;
+        char names[256] = "";
+
+        for (size_t i = 0; i < d->conf->n_credentials; i++) {
+                struct credential_view v;
+
+                broker_view(d->broker, d->conf->credentials[i], &v);
+                n[v.state]++;
+                if (v.state >= CREDENTIAL_AUTHORIZATION_REQUIRED && named++ < STATUS_NAMES) {
+                        size_t used = strlen(names);
+
+                        (void) snprintf(names + used, sizeof(names) - used, "%s%s",
+                                        *names ? ", " : ": ", v.credential->name);
+                }
+        }
+        ret[0] = '\0';
+        for (size_t i = 0; i < CREDENTIAL_STATE_MAX; i++)
+                if (n[i] > 0)
+                        len += (size_t) snprintf(ret + len, STATUS_MAX - len, "%s%zu %s",
+                                                 len ? ", " : "", n[i], words[i]);
+        if (len == 0)
+                len = (size_t) snprintf(ret, STATUS_MAX, "No credential yet: see bearerd.conf(5)");
+        (void) snprintf(ret + len, STATUS_MAX - len, "%s%s%s%s", names,
+                        named > STATUS_NAMES ? ", ..." : "",
+                        d->refusal[0] ? "; the last reload was refused: " : "", d->refusal);
+}
+
+static void tell_status(struct daemon *d, const char *before) {
+        char status[STATUS_MAX];
+
+        d->changes = broker_changes(d->broker);
+        describe(d, status);
+        if (!*before && strcmp(status, d->status) == 0)
+                return;
+        memcpy(d->status, status, sizeof(status));
+        (void) sd_notifyf(0, "%sSTATUS=%s", before, status); /* nobody may be listening */
+}
+
+static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        struct daemon *d = userdata;
+
+        (void) source;
+        (void) usec;
+        if (!d->stopping)
+                tell_status(d, "");
+        return 0;
+}
+
+/* What has changed is told soon, not at once: then no renewal costs more than one message. */
+static void plan_status(struct daemon *d) {
+        int enabled = SD_EVENT_OFF;
+
+        if (!d->status_timer || d->changes == broker_changes(d->broker) ||
+            sd_event_source_get_enabled(d->status_timer, &enabled) < 0 || enabled != SD_EVENT_OFF)
+                return;
+        d->changes = broker_changes(d->broker);
+        (void) sd_event_source_set_time_relative(d->status_timer, STATUS_PAUSE_US);
+        (void) sd_event_source_set_enabled(d->status_timer,
+                                           SD_EVENT_ONESHOT); /* else the next change tells it */
+}
+
+/* Hooks are those of one configuration; what runs is ended. */
+static void on_change_of_conf(void *user, const struct conf *conf) {
+        struct daemon *d = user;
+
+        d->hooks = hooks_free(d->hooks);
+        if (hooks_new(conf, d->event, d->timers, &clock_system, &d->hooks) < 0)
+                log_error("event=hooks_failed error=\"out of memory\" advice=\"restart bearerd\"");
+}
+
+/* A reload begins, or has ended. */
+static void on_reload(void *user, const struct reload_outcome *outcome) {
+        char quoted[WHY_MAX + 3];
+        struct daemon *d = user;
+
+        if (!outcome) {
+                uint64_t now = 0;
+
+                (void) sd_event_now(d->event, CLOCK_MONOTONIC, &now); /* the loop runs */
+                (void) sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\nSTATUS=Reloading",
+                                  now);
+                return;
+        }
+        if (outcome->report)
+                log_report(outcome->report);
+        if (outcome->r < 0) {
+                log_error(
+                        "event=reload_refused reason=%s advice=\"the old configuration stays in force\"",
+                        log_quote(outcome->why, quoted, sizeof(quoted)));
+                (void) why_clean(outcome->why, strlen(outcome->why), d->refusal,
+                                 sizeof(d->refusal));
+        } else {
+                d->refusal[0] = '\0';
+                if (d->hooks)
+                        hooks_start(d->hooks, d->broker);
+                log_set_level(d->conf->log_level);
+                log_info("event=reloaded credentials=%zu sockets=%zu", d->conf->n_credentials,
+                         d->conf->n_sockets);
+                if (d->is_told && !d->stopping)
+                        sockets_store(d->sockets);
+        }
+        if (!d->stopping)
+                tell_status(d, "READY=1\n");
+}
+
+static void request_reload(void *user, reload_done_fn *done, void *done_user) {
+        struct daemon *d = user;
+
+        reload_request(d->reload, done, done_user);
+}
+
+static int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *si,
+                            void *userdata) {
+        struct daemon *d = userdata;
+
+        (void) source;
+        (void) si;
+        if (d->reload && !d->stopping)
+                reload_request(d->reload, NULL, NULL);
+        return 0;
+}
+
+/* Both threads live: this one, since it is here, and the serving one, since it has answered. */
+static void on_pong(struct message *m) {
+        struct daemon *d = list_entry(m, struct daemon, pong);
+
+        d->awaits_pong = false;
+        (void) sd_notify(0, "WATCHDOG=1");
+}
+
+static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata) {
+        struct daemon *d = userdata;
+
+        (void) usec;
+        if (d->awaits_pong)
+                log_error(
+                        "event=serving_thread_hangs advice=\"the service manager will end bearerd, and start it "
+                        "anew\"");
+        else if (d->server_stopped)
+                (void) sd_notify(0, "WATCHDOG=1");
+        else if (d->server) {
+                d->awaits_pong = true;
+                d->pong.run = on_pong;
+                server_ping(d->server, &d->pong);
+        }
+        (void) sd_event_source_set_time_relative(source, d->watchdog_us / 3);
+        return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static int open_manager(struct daemon *d) {
+        int r = 0;
+
+        d->is_told = getenv("NOTIFY_SOCKET") != NULL;
+        if (d->is_told) {
+                r = sd_event_add_time_relative(d->event, &d->status_timer, CLOCK_MONOTONIC, 0, 0,
+                                               on_status_timer, d);
+                if (r >= 0)
+                        r = sd_event_source_set_enabled(d->status_timer, SD_EVENT_OFF);
+        }
+        if (r >= 0 && sd_watchdog_enabled(0, &d->watchdog_us) > 0)
+                r = sd_event_add_time_relative(d->event, &d->watchdog, CLOCK_MONOTONIC,
+                                               d->watchdog_us / 3, 0, on_watchdog, d);
+        return r < 0 ? RAISE(r) : 0;
 }
 
 /* The timer follows the heap once in each turn, however often the heap has changed. */
 static int before_wait(sd_event_source *source, void *userdata) {
+        struct daemon *d = userdata;
+
         (void) source;
-        return arm_timer(userdata);
+        if (d->broker)
+                plan_status(d);
+        return arm_timer(d);
 }
 
 static int open_loop(struct daemon *d) {
@@ -296,6 +505,7 @@ static int open_loop(struct daemon *d) {
         (void) sigemptyset(&signals);
         (void) sigaddset(&signals, SIGTERM);
         (void) sigaddset(&signals, SIGINT);
+        (void) sigaddset(&signals, SIGHUP);
         (void) sigprocmask(SIG_BLOCK, &signals,
                            NULL); /* before there are threads: all inherit it */
         (void) signal(SIGPIPE, SIG_IGN);
@@ -319,7 +529,9 @@ static int open_loop(struct daemon *d) {
         if (r >= 0)
                 r = sd_event_add_signal(d->event, NULL, SIGINT, on_stop_signal, d);
         if (r >= 0)
-                r = sd_event_set_watchdog(d->event, true);
+                r = sd_event_add_signal(d->event, NULL, SIGHUP, on_reload_signal, d);
+        if (r >= 0)
+                r = open_manager(d);
         d->timers = timers_new();
         if (!d->timers)
                 r = -ENOMEM;
@@ -329,18 +541,13 @@ static int open_loop(struct daemon *d) {
 /* --- wiring --- */
 
 static int open_sockets(struct daemon *d, struct why *why) {
-        const struct conf *conf = d->conf;
-        int r = 0;
+        int r;
 
-        d->fds = malloc((conf->n_sockets + 1) * sizeof(int));
-        if (!d->fds)
-                return why_set(why, RAISE(-ENOMEM), "out of memory");
-        for (size_t i = 0; i < conf->n_sockets; i++)
-                d->fds[i] = -1;
-        for (size_t i = 0; r == 0 && i < conf->n_sockets; i++)
-                r = listen_open(conf->sockets[i], why, &d->fds[i]);
+        r = sockets_new(why, &d->sockets);
         if (r == 0)
-                listen_warn_of_others(d->fds, conf->n_sockets);
+                r = sockets_prepare(d->sockets, d->conf, why, &d->fds);
+        if (r == 0)
+                sockets_adopt(d->sockets, d->conf);
         return PASS(r);
 }
 
@@ -459,7 +666,8 @@ static void on_change(void *user, const struct change *change) {
         struct daemon *d = user;
 
         feed_put(d->feed, change);
-        hooks_tell(d->hooks, change);
+        if (d->hooks)
+                hooks_tell(d->hooks, change);
         if (d->server)
                 server_news(d->server);
 }
@@ -493,6 +701,25 @@ static int start_broker(struct daemon *d, struct why *why) {
         return PASS(r);
 }
 
+static int start_reload(struct daemon *d) {
+        const struct reload_parts reload = {
+                .file = d->options->config,
+                .scope = d->options->scope,
+                .conf = &d->conf,
+                .fds = &d->fds,
+                .sockets = d->sockets,
+                .server = d->server,
+                .broker = d->broker,
+                .loopback = d->loopback,
+                .unit_sockets = d->unit_sockets,
+                .change = on_change_of_conf,
+                .tell = on_reload,
+                .user = d,
+        };
+
+        return reload_new(&reload, &d->reload);
+}
+
 static int start(struct daemon *d, struct why *why) {
         struct server_parts server = {
                 .conf = d->conf,
@@ -502,6 +729,8 @@ static int start(struct daemon *d, struct why *why) {
                 .clock = &clock_system,
                 .loop = d->inbox,
                 .fds = d->fds,
+                .reload = request_reload,
+                .reload_user = d,
         };
         struct unit_sockets_parts units = { .conf = d->conf, .fds = d->fds, .event = d->event };
         int r;
@@ -515,6 +744,8 @@ static int start(struct daemon *d, struct why *why) {
         r = unit_sockets_new(&units, &d->unit_sockets);
         if (r == 0)
                 r = server_start(&server, &d->server);
+        if (r == 0)
+                r = start_reload(d);
         if (r < 0)
                 return why_set(why, PASS(r), "cannot serve: %s (%s)", strerror(-r), err_origin());
         return 0;
@@ -525,7 +756,7 @@ static void close_parts(struct daemon *d) {
         if (d->store)
                 store_sqlite_close(
                         d->store); /* what was to be written is, and the broker hears of it */
-        if (d->broker && !d->stopping)
+        if (d->broker && !d->broker_stopped)
                 broker_stop(d->broker, NULL, NULL);
         unit_sockets_free(d->unit_sockets);
         audit_free(d->audit);
@@ -536,9 +767,12 @@ static void close_parts(struct daemon *d) {
         cache_free(d->cache);
         if (d->transport)
                 transport_curl_free(d->transport);
-        for (size_t i = 0; d->fds && i < d->conf->n_sockets; i++)
-                listen_close(d->conf->sockets[i], d->fds[i]);
+        reload_free(d->reload);
+        sockets_free(d->sockets);
         free(d->fds);
+        sd_event_source_unref(d->patience);
+        sd_event_source_unref(d->status_timer);
+        sd_event_source_unref(d->watchdog);
         timers_free(d->timers);
         sd_event_source_unref(d->timer);
         inbox_free(d->inbox);
@@ -568,7 +802,9 @@ static int run(struct daemon *d) {
                         d->file);
         log_info("event=started version=" BEARERD_VERSION " credentials=%zu socket=%s",
                  d->conf->n_credentials, d->conf->sockets[0]->path);
-        (void) sd_notifyf(0, "READY=1\nSTATUS=%zu credentials", d->conf->n_credentials);
+        if (d->is_told)
+                sockets_store(d->sockets);
+        tell_status(d, "READY=1\n");
         r = sd_event_loop(d->event);
         if (r < 0)
                 log_error("event=loop_failed error=\"%s\"", strerror(-r));
@@ -607,6 +843,7 @@ int main(int argc, char *argv[]) {
                 d.file = strdup(options.config);
         else
                 (void) conf_default_path(options.scope, &d.file); /* it has just been found */
+        d.options = &options;
         r = run(&d);
         close_parts(&d);
         return r;

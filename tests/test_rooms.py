@@ -20,13 +20,14 @@ REFUSAL = "provider/dialect.h"  # a seam; a provider's refusal is data and trave
 TRANSPORT = "http/transport.h"  # a seam: types only, handed down by main
 MAY_INCLUDE = {
     "main": {"conf", "api", "policy", "broker", "sched", "provider", "http", "store",
-             "hook", NAMES_AND_LIMITS},
+             "hook", "service", NAMES_AND_LIMITS},
     "hook": {"broker", PLAIN_DATA},
+    "service": {"conf", "api", "broker", "provider/scope.h"},
     "conf": set(),
-    "api": {"policy", "broker", PLAIN_DATA, NAMES_AND_LIMITS, REFUSAL,
+    "api": {"policy", "broker", PLAIN_DATA, "conf/difference.h", NAMES_AND_LIMITS, REFUSAL,
             "conf/url.h"},  # pure functions
     "policy": {PLAIN_DATA},
-    "broker": {"sched", "store/store.h", PLAIN_DATA, NAMES_AND_LIMITS, REFUSAL, TRANSPORT,
+    "broker": {"sched", "store/store.h", PLAIN_DATA, "conf/difference.h", NAMES_AND_LIMITS, REFUSAL, TRANSPORT,
                "provider/scope.h", "provider/pkce.h"},  # pure functions
     "sched": {"provider"},
     "provider": {TRANSPORT, PLAIN_DATA},

@@ -164,7 +164,7 @@ static int access_add_process(struct json_object *o, const struct peer *peer) {
 /* `is_connected`: it is the caller itself. */
 static struct reply access_explain(const struct call *call, const struct peer *peer,
                                    bool is_connected) {
-        const struct conf *conf = server_parts(call->server)->conf;
+        const struct conf *conf = server_conf(call->server);
         const struct conf_credential *c = call->credential;
         struct json_object *o = json_object_new_object();
         struct why why = { "it is connected" };
@@ -217,7 +217,7 @@ static struct reply access_of(const struct call *call, pid_t pid, uid_t view) {
 }
 
 struct reply access_get(struct call *call) {
-        const struct conf *conf = server_parts(call->server)->conf;
+        const struct conf *conf = server_conf(call->server);
         const uid_t view = caller_needs_of(conf).view;
         struct parameter pid = { .key = "pid" };
         int64_t n = call->caller->peer.pid;

@@ -69,6 +69,7 @@ int call_take_body(struct call *call, const char *bytes, size_t len) {
 static void call_run_on_loop(struct message *m) {
         struct call *call = list_entry(m, struct call, message);
 
+        list_append(server_calls(call->server), &call->link);
         call->work(call, server_parts(call->server)->broker);
 }
 
@@ -88,6 +89,7 @@ static void call_run_on_server(struct message *m) {
 }
 
 void call_return(struct call *call, struct reply reply) {
+        list_remove(&call->link);
         call->reply = reply;
         call->message.run = call_run_on_server;
         server_post(call->server, &call->message);

@@ -19,6 +19,7 @@
 #include "broker/broker.h"
 
 struct redirect;
+struct route;
 struct server;
 struct stream;
 
@@ -38,11 +39,16 @@ struct call {
         struct secret *body; /* NULL: none came */
         size_t body_over;    /* bytes that came beyond PROTOCOL_BODY_MAX */
         struct message message;
+        unsigned generation;       /* of the configuration that it was judged by last */
+        struct list_link link;     /* among those that are with the loop */
+        const struct route *route; /* that was found for it */
+        /* Loop: takes it back from where it waits, so that it can be answered; NULL: what it waits for cannot be stopped. */
+        void (*withdraw)(struct call *call, struct broker *broker);
         void (*work)(struct call *call,
                      struct broker *broker); /* on the loop; ends in call_return() */
 
         /* what is asked for */
-        const struct conf_credential *credential;
+        const struct conf_credential *credential; /* NULL: none, or a reload has taken it away */
         char subject[PROTOCOL_SUBJECT_MAX + 1];
         struct variant variant;
         bool as_text;

@@ -87,6 +87,23 @@ void caller_learn_unit(struct caller *c) {
                 (void) unit_of_peer(c->fd, c->view, &c->peer); /* without memory it stays unknown */
 }
 
+int caller_renew(struct caller *c, const struct conf_socket *socket, struct caller_needs needs) {
+        struct caller *again;
+        struct peer peer;
+        int r;
+
+        r = caller_new(c->fd, socket, needs, &again);
+        if (r < 0)
+                return PASS(r);
+        peer = c->peer;
+        c->peer = again->peer;
+        again->peer = peer;
+        c->view = again->view;
+        c->socket = socket;
+        caller_free(again);
+        return 0;
+}
+
 struct caller *caller_free(struct caller *c) {
         if (!c)
                 return NULL;
@@ -96,6 +113,8 @@ struct caller *caller_free(struct caller *c) {
 }
 
 static bool caller_is_shown(const struct caller *c, const struct conf_credential *credential) {
+        if (!c->socket)
+                return false; /* it was removed from the configuration */
         if (!c->socket->restricted)
                 return true;
         for (size_t i = 0; i < c->socket->n_credentials; i++)

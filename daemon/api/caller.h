@@ -16,8 +16,10 @@
 
 struct caller {
         struct peer peer;
-        const struct conf_socket *socket; /* the one it came in by */
+        const struct conf_socket *socket; /* the one it came in by; NULL: it was removed */
         bool is_admin;
+        unsigned generation;       /* of the configuration that `socket` and `is_admin` follow */
+        struct listener *listener; /* the server's */
         int fd;     /* of the connection, which lives longer; -1: none */
         uid_t view; /* see unit.h */
 };
@@ -34,6 +36,8 @@ struct caller_needs caller_needs_of(const struct conf *conf);
 /* Asks the kernel about the peer of `fd`. 0, -ENOMEM, or what getsockopt(2) said. */
 int caller_new(int fd, const struct conf_socket *socket, struct caller_needs needs,
                struct caller **ret);
+/* Asks again, since other rules may need to know more. On failure nothing has changed. */
+int caller_renew(struct caller *c, const struct conf_socket *socket, struct caller_needs needs);
 struct caller *caller_free(struct caller *c);
 
 /* Looks up the unit, if no rule has asked for it. By whoever has the connection: the serving thread, or the loop while it is

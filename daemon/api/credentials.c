@@ -101,7 +101,7 @@ struct json_object *credentials_array(const struct broker *b, const struct conf 
 }
 
 static void credentials_list_work(struct call *call, struct broker *broker) {
-        const struct conf *conf = server_parts(call->server)->conf;
+        const struct conf *conf = broker_conf(broker);
         struct json_object *o = json_object_new_object();
         int r = json_object_object_add(o, "credentials",
                                        credentials_array(broker, conf, call->caller, NULL));
@@ -143,7 +143,10 @@ static struct reply credentials_not_stored(const struct call *call, int r) {
 static void credentials_secret_set(void *user, int r) {
         struct call *call = user;
 
-        if (r < 0)
+        if (!call->credential)
+                call_return(call, reply_error(MHD_HTTP_NOT_FOUND, PROTOCOL_NOT_FOUND,
+                                              "the credential was removed from the configuration"));
+        else if (r < 0)
                 call_return(call, credentials_not_stored(call, r));
         else
                 credentials_get_work(call, server_parts(call->server)->broker);

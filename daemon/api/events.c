@@ -22,8 +22,7 @@ static void events_open_work(struct call *call, struct broker *broker) {
 
 /* The credential of the query, if there is one: as in a path. */
 static int events_check_credential(struct call *call, const char *name, struct reply *ret_reply) {
-        call->credential = caller_find_credential(call->caller, server_parts(call->server)->conf,
-                                                  name);
+        call->credential = caller_find_credential(call->caller, server_conf(call->server), name);
         if (!call->credential) {
                 *ret_reply = route_no_credential(call, name);
                 return -ENOENT;

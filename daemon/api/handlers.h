@@ -26,6 +26,7 @@ struct reply authorizations_delete(struct call *call);
 struct reply authorizations_callback(struct call *call);
 struct reply events_get(struct call *call);  /* events.c */
 struct reply metrics_get(struct call *call); /* metrics.c */
+struct reply reload_post(struct call *call); /* reload.c */
 struct reply health_live(struct call *call); /* health.c */
 struct reply health_ready(struct call *call);
 

@@ -40,7 +40,7 @@ struct reply health_live(struct call *call) {
 
 /* Names the credentials that are not good, but only those that the caller may know of. NULL: all are. */
 static struct json_object *health_missing(const struct call *call, const struct broker *broker) {
-        const struct conf *conf = server_parts(call->server)->conf;
+        const struct conf *conf = broker_conf(broker);
         struct json_object *missing = NULL;
 
         for (size_t i = 0; i < conf->n_credentials; i++) {

@@ -1,14 +1,11 @@
 #include "api/listen.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <systemd/sd-daemon.h>
 
 #include "base/err.h"
-#include "base/log.h"
 
 #define LISTEN_BACKLOG 4096 /* the kernel lowers it to net.core.somaxconn */
 
@@ -51,12 +48,17 @@ static bool listen_is_alive(const struct sockaddr_un *sun) {
                errno != ECONNREFUSED;
 }
 
+/* Nobody can connect before listen(2): so the mode may follow, whatever the umask is. */
 static int listen_bind(int fd, const struct conf_socket *socket) {
         const struct sockaddr_un sun = listen_address(socket);
-        mode_t before = umask(0777 & ~socket->mode);
-        int r = bind(fd, (const struct sockaddr *) &sun, sizeof(sun)) < 0 ? -errno : 0;
+        int r;
 
-        (void) umask(before);
+        if (bind(fd, (const struct sockaddr *) &sun, sizeof(sun)) < 0)
+                return -errno;
+        if (chmod(socket->path, socket->mode) == 0)
+                return 0;
+        r = -errno;
+        (void) unlink(socket->path); /* it was made a moment ago */
         return r;
 }
 
@@ -86,41 +88,6 @@ static int listen_bind_or_take_over(int fd, const struct conf_socket *socket, st
         return 0;
 }
 
-/* --- sockets that the service manager has opened: it knows them by where they are, and so do we --- */
-
-static bool listen_is_inherited(int fd) {
-        return fd >= SD_LISTEN_FDS_START && fd < SD_LISTEN_FDS_START + sd_listen_fds(0);
-}
-
-/* The descriptor of the socket at `path`; -1 if there is none. Its mode and owner are the socket unit's. */
-static int listen_inherit(const char *path) {
-        for (int fd = SD_LISTEN_FDS_START; listen_is_inherited(fd); fd++)
-                if (sd_is_socket_unix(fd, SOCK_STREAM, 1, path, 0) > 0 &&
-                    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == 0)
-                        return fd;
-        return -1;
-}
-
-void listen_warn_of_others(const int *fds, size_t n) {
-        for (int fd = SD_LISTEN_FDS_START; listen_is_inherited(fd); fd++) {
-                struct sockaddr_un sun = { .sun_family = AF_UNIX };
-                socklen_t len = sizeof(sun) - 1; /* a NUL stays behind the path */
-                bool is_known = false;
-
-                for (size_t i = 0; i < n; i++)
-                        is_known = is_known || fds[i] == fd;
-                if (is_known)
-                        continue;
-                if (getsockname(fd, (struct sockaddr *) &sun, &len) < 0 ||
-                    sun.sun_family != AF_UNIX)
-                        sun.sun_path[0] = '\0';
-                log_warning(
-                        "event=socket_unknown path=\"%s\" advice=\"a socket unit listens there, and the "
-                        "configuration has no socket at that path: callers there get no answer\"",
-                        sun.sun_path);
-        }
-}
-
 /* What is so already needs no chown(2), which a sandbox may refuse. */
 static bool listen_has_owner(const struct conf_socket *conf) {
         struct stat st;
@@ -132,12 +99,8 @@ static bool listen_has_owner(const struct conf_socket *conf) {
 
 int listen_open(const struct conf_socket *conf, struct why *why, int *ret_fd) {
         AUTO(auto_closep) int fd = -1;
-        int inherited = listen_inherit(conf->path), r;
+        int r;
 
-        if (inherited >= 0) {
-                *ret_fd = inherited;
-                return 0;
-        }
         r = listen_make_directory(conf, why);
         if (r < 0)
                 return PASS(r);
@@ -163,16 +126,4 @@ int listen_open(const struct conf_socket *conf, struct why *why, int *ret_fd) {
         *ret_fd = fd;
         fd = -1;
         return 0;
-}
-
-void listen_close(const struct conf_socket *socket, int fd) {
-        struct sockaddr_un sun;
-        socklen_t len = sizeof(sun);
-
-        if (fd < 0)
-                return;
-        if (!listen_is_inherited(fd) && getsockname(fd, (struct sockaddr *) &sun, &len) == 0 &&
-            strcmp(sun.sun_path, socket->path) == 0)
-                (void) unlink(socket->path); /* a later daemon would take it over all the same */
-        (void) close(fd);
 }

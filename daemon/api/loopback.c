@@ -55,9 +55,14 @@ struct loopback_use { /* where the redirect_uri of one credential leads */
 struct loopback {
         struct loopback_parts parts;
         struct loopback_use *uses; /* as conf->credentials */
-        struct loopback_address *addresses;
+        struct loopback_address **addresses; /* of all configurations: doors outlive theirs */
         size_t n_addresses;
         struct list_link doors;
+};
+
+struct loopback_uses { /* as one configuration has them */
+        const struct conf *conf;
+        struct loopback_use *uses;
 };
 
 enum visit_progress {
@@ -485,22 +490,28 @@ bool loopback_listens(const struct loopback *l, const struct conf_credential *c,
 
 /* --- start and stop --- */
 
-/* The one of that name; there is room for a new one. */
+/* The one of that name, made if there is none. NULL: out of memory. */
 static struct loopback_address *loopback_find(struct loopback *l, const struct target_address *t) {
-        size_t i = 0;
+        struct loopback_address *a, **grown;
 
-        while (i < l->n_addresses && strcmp(l->addresses[i].target.name, t->name) != 0)
-                i++;
-        if (i == l->n_addresses)
-                l->addresses[l->n_addresses++] = (struct loopback_address){
-                        .loopback = l,
-                        .target = *t,
-                };
-        return &l->addresses[i];
+        for (size_t i = 0; i < l->n_addresses; i++)
+                if (strcmp(l->addresses[i]->target.name, t->name) == 0)
+                        return l->addresses[i];
+        grown = reallocarray(l->addresses, l->n_addresses + 1, sizeof(struct loopback_address *));
+        if (!grown)
+                return NULL;
+        l->addresses = grown;
+        a = calloc(1, sizeof(*a));
+        if (!a)
+                return NULL;
+        a->loopback = l;
+        a->target = *t;
+        l->addresses[l->n_addresses++] = a;
+        return a;
 }
 
-static int loopback_add(struct loopback *l, const struct conf_credential *c) {
-        struct loopback_use *use = &l->uses[c->index];
+static int loopback_add(struct loopback *l, struct loopback_use *use,
+                        const struct conf_credential *c) {
         int r;
 
         if (!credential_type_is_interactive(c->type) || !c->redirect_uri)
@@ -508,30 +519,76 @@ static int loopback_add(struct loopback *l, const struct conf_credential *c) {
         r = target_init(&use->target, c->redirect_uri);
         if (r < 0)
                 return PASS(r);
-        for (size_t i = 0; i < use->target.n_addresses; i++)
+        for (size_t i = 0; i < use->target.n_addresses; i++) {
                 use->addresses[i] = loopback_find(l, &use->target.addresses[i]);
+                if (!use->addresses[i])
+                        return RAISE(-ENOMEM);
+        }
         return 0;
 }
 
-int loopback_new(const struct loopback_parts *parts, struct loopback **ret) {
-        const size_t n = parts->conf->n_credentials;
-        struct loopback *l = calloc(1, sizeof(*l));
+struct loopback_uses *loopback_uses_free(struct loopback_uses *us) {
+        if (!us)
+                return NULL;
+        for (size_t i = 0; us->uses && i < us->conf->n_credentials; i++)
+                target_done(&us->uses[i].target);
+        free(us->uses);
+        free(us);
+        return NULL;
+}
+
+int loopback_prepare(struct loopback *l, const struct conf *conf, struct loopback_uses **ret) {
+        struct loopback_uses *us = calloc(1, sizeof(*us));
         int r = 0;
+
+        if (!us)
+                return RAISE(-ENOMEM);
+        us->conf = conf;
+        us->uses = calloc(conf->n_credentials + 1, sizeof(*us->uses));
+        if (!us->uses)
+                r = RAISE(-ENOMEM);
+        for (size_t i = 0; r == 0 && i < conf->n_credentials; i++)
+                r = loopback_add(l, &us->uses[i], conf->credentials[i]);
+        if (r < 0) {
+                loopback_uses_free(us);
+                return PASS(r);
+        }
+        *ret = us;
+        return 0;
+}
+
+void loopback_adopt(struct loopback *l, struct loopback_uses *us) {
+        struct loopback_uses old = { l->parts.conf, l->uses };
+
+        for (size_t i = 0; i < us->conf->n_credentials; i++) {
+                const struct conf_credential *c = conf_find_credential(
+                        old.conf, us->conf->credentials[i]->name);
+
+                if (c) /* what waits has the same redirect_uri: see authorizations_adopt() */
+                        us->uses[i].pending = old.uses[c->index].pending;
+        }
+        l->parts.conf = us->conf;
+        l->uses = us->uses;
+        *us = old;
+        loopback_uses_free(us);
+}
+
+int loopback_new(const struct loopback_parts *parts, struct loopback **ret) {
+        struct loopback *l = calloc(1, sizeof(*l));
+        struct loopback_uses *us;
+        int r;
 
         if (!l)
                 return RAISE(-ENOMEM);
         l->parts = *parts;
         list_init(&l->doors);
-        l->uses = calloc(n + 1, sizeof(*l->uses));
-        l->addresses = calloc(n * TARGET_ADDRESSES_MAX + 1, sizeof(*l->addresses));
-        if (!l->uses || !l->addresses)
-                r = RAISE(-ENOMEM);
-        for (size_t i = 0; r == 0 && i < n; i++)
-                r = loopback_add(l, parts->conf->credentials[i]);
+        r = loopback_prepare(l, parts->conf, &us);
         if (r < 0) {
                 loopback_free(l);
                 return PASS(r);
         }
+        l->uses = us->uses;
+        free(us);
         *ret = l;
         return 0;
 }
@@ -544,6 +601,8 @@ struct loopback *loopback_free(struct loopback *l) {
         for (size_t i = 0; l->uses && i < l->parts.conf->n_credentials; i++)
                 target_done(&l->uses[i].target);
         free(l->uses);
+        for (size_t i = 0; i < l->n_addresses; i++)
+                free(l->addresses[i]);
         free(l->addresses);
         free(l);
         return NULL;

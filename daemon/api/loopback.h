@@ -40,6 +40,13 @@ struct loopback_parts { /* all borrowed */
 
 int loopback_new(const struct loopback_parts *parts, struct loopback **ret); /* 0, -ENOMEM */
 
+struct loopback_uses;
+
+/* Gets ready for another configuration, and takes it over, when the broker has. 0, -ENOMEM. */
+int loopback_prepare(struct loopback *l, const struct conf *conf, struct loopback_uses **ret);
+void loopback_adopt(struct loopback *l, struct loopback_uses *uses);
+struct loopback_uses *loopback_uses_free(struct loopback_uses *uses); /* not adopted */
+
 /* After the authorizations have been stopped, so that no browser waits. Returns NULL. */
 struct loopback *loopback_free(struct loopback *l);
 

@@ -43,6 +43,7 @@ static const struct route {
         { "POST", "/v1/callback", RIGHT_NONE, true, authorizations_callback },
         { "GET", "/v1/events", RIGHT_NONE, false, events_get },
         { "GET", "/metrics", RIGHT_NONE, false, metrics_get },
+        { "POST", "/v1/reload", RIGHT_ADMIN, false, reload_post },
         { "GET", "/healthz", RIGHT_NONE, false, health_live },
         { "GET", "/readyz", RIGHT_NONE, false, health_ready },
 };
@@ -127,7 +128,7 @@ static void route_refused(struct call *call, enum audit_outcome outcome, const c
 }
 
 struct reply route_no_credential(struct call *call, const char *name) {
-        if (conf_find_credential(server_parts(call->server)->conf, name))
+        if (conf_find_credential(server_conf(call->server), name))
                 route_refused(call, AUDIT_NOT_SHOWN, name);
         return reply_error(MHD_HTTP_NOT_FOUND, PROTOCOL_NOT_FOUND,
                            "no credential is called \"%s\"; bearerctl list shows those you may use",
@@ -143,8 +144,7 @@ struct reply route_may_not_use(struct call *call, const char *name) {
 }
 
 static int route_check_right(const struct route *route, struct call *call, const char *name,
-                             struct reply *ret_problem) {
-        const struct conf *conf = server_parts(call->server)->conf;
+                             const struct conf *conf, struct reply *ret_problem) {
         enum right right;
 
         if (strchr(route->path, '#')) {
@@ -186,9 +186,21 @@ static struct reply route_answer(struct call *call, const char *method, const ch
                                                &reply);
 
         if (!route || route_check_body(route, call, &reply) < 0 ||
-            route_check_right(route, call, name, &reply) < 0)
+            route_check_right(route, call, name, server_conf(call->server), &reply) < 0)
                 return reply;
+        call->route = route;
         return route->handle(call);
+}
+
+bool route_judge_again(struct call *call, const struct conf *conf, struct reply *ret_reply) {
+        char name[PROTOCOL_NAME_MAX + 1] = "";
+
+        if (call->credential)
+                strcpy(name, call->credential->name); /* the configuration has checked its length */
+        else if (strchr(call->route->path, '#'))
+                strcpy(name, call->id);
+        call->credential = NULL;
+        return route_check_right(call->route, call, name, conf, ret_reply) == 0;
 }
 
 void route_call(struct call *call, const char *method, const char *path) {

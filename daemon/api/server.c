@@ -35,8 +35,10 @@
 #define SERVER_STOP_US   (2 * US_PER_S)    /* for callers to take their last answers */
 
 struct listener { /* one socket of the configuration */
+        struct list_link link;
         struct server *server;
-        const struct conf_socket *socket;
+        const struct conf_socket *socket; /* NULL: removed; it goes with its last connection */
+        int fd;                           /* borrowed; -1: nobody new is accepted */
         struct MHD_Daemon *daemon;
         int epoll_fd;         /* libmicrohttpd's */
         size_t n_connections; /* that libmicrohttpd has open */
@@ -46,8 +48,19 @@ struct listener { /* one socket of the configuration */
         bool unwatched;       /* so that the connections that wait to be accepted wake nobody */
 };
 
+struct server_change { /* to another configuration */
+        struct message message;
+        struct server *server;
+        const struct conf *conf;
+        struct listener **listeners; /* as conf->sockets; NULL: not of ours, or taken */
+        atomic_uint_fast64_t *handed_out;
+        struct message *switched;
+};
+
 struct connection {
+        struct list_link link;
         struct guest guest;
+        bool is_busy; /* a request has begun, and is not completed */
         struct caller *caller;
         int fd;     /* libmicrohttpd's */
         bool asked; /* a request has come on it */
@@ -55,15 +68,25 @@ struct connection {
 
 struct server {
         struct server_parts parts;
-        struct listener *listeners; /* as conf->sockets */
         pthread_t thread;
         bool thread_runs;
         int epoll_fd;
         struct inbox *inbox;
+
+        /* owned by the loop */
+        struct list_link calls;              /* struct call that have crossed */
+        const atomic_uint_fast64_t *counted; /* handed_out, as the loop's configuration has it */
+
+        /* owned by the serving thread, and read by the loop as long as it changes nothing */
+        const struct conf *conf;
         struct caller_needs needs;
+        unsigned generation;          /* of conf */
+        struct list_link listeners;   /* struct listener */
+        struct server_change *change; /* that was taken last; the loop's */
 
         /* owned by the serving thread */
-        size_t n_connections, peak; /* `peak` since memory was last given back */
+        struct list_link connections; /* struct connection */
+        size_t n_connections, peak;   /* `peak` since memory was last given back */
         size_t n_suspended;         /* connections */
         size_t n_requests;          /* begun and not completed */
         size_t n_unheard;           /* connections whose first request has not come */
@@ -78,10 +101,34 @@ struct server {
         /* set by server_stop() before it posts `stop` */
         struct message stop;
         struct message *stopped;
+
+        /* the same of server_ping() */
+        struct message ping;
+        struct message *pong;
 };
 
-#define SERVER_EVENT_INBOX                                                                         \
-        UINT64_MAX /* in an epoll event; else a listener's index, or the address of a stream */
+/* In an epoll event; else the address of a listener, plus one, or that of a stream. */
+#define SERVER_EVENT_INBOX UINT64_MAX
+
+#define for_each_listener(l, s) for (struct listener *l = NULL; (l = server_next_listener((s), l));)
+
+static struct listener *server_next_listener(const struct server *s, const struct listener *l) {
+        const struct list_link *next = l ? l->link.next : s->listeners.next;
+
+        return next == &s->listeners ? NULL : list_entry(next, struct listener, link);
+}
+
+const struct conf *server_conf(const struct server *s) {
+        return s->conf;
+}
+
+struct list_link *server_calls(struct server *s) {
+        return &s->calls;
+}
+
+bool server_is_stopping(const struct server *s) {
+        return s->stopping;
+}
 
 const struct server_parts *server_parts(const struct server *s) {
         return &s->parts;
@@ -111,9 +158,9 @@ void server_suspend(struct server *s, struct MHD_Connection *connection) {
 void server_resume(struct server *s, const struct caller *caller,
                    struct MHD_Connection *connection) {
         s->n_suspended--;
-        for (size_t i = 0; i < s->parts.conf->n_sockets; i++)
-                if (s->listeners[i].socket == caller->socket)
-                        s->listeners[i].resumed = true;
+        s->stop_by = mono_add(clock_mono(s->parts.clock),
+                              SERVER_STOP_US); /* to take this one, if it is the last */
+        caller->listener->resumed = true;
         server_move(s, connection, GUEST_ACTIVE);
         MHD_resume_connection(connection);
 }
@@ -135,7 +182,7 @@ void server_count(struct server *s, const struct conf_credential *c) {
 }
 
 uint64_t server_counted(const struct server *s, const struct conf_credential *c) {
-        return atomic_load_explicit(&s->handed_out[c->index], memory_order_relaxed);
+        return atomic_load_explicit(&s->counted[c->index], memory_order_relaxed);
 }
 
 void server_news(struct server *s) {
@@ -189,7 +236,11 @@ static void *server_look_at_line(void *cls, const char *uri, struct MHD_Connecti
 static enum MHD_Result server_queue(struct call *call) {
         if (!call->reply.response)
                 return MHD_NO; /* out of memory: close */
-        if (call->gives_token)
+        if (call->server->stopping || !call->caller->socket)
+                /* fails without memory only: then the connection ends without notice */
+                (void) MHD_add_response_header(call->reply.response, MHD_HTTP_HEADER_CONNECTION,
+                                               "close");
+        if (call->gives_token && call->generation == call->server->generation && call->credential)
                 server_count(call->server, call->credential);
         return MHD_queue_response(call->connection, call->reply.status, call->reply.response);
 }
@@ -214,6 +265,24 @@ static enum MHD_Result server_tell_surplus(struct MHD_Connection *connection,
         return done;
 }
 
+/* What a caller may is looked up for each connection, and again when the configuration has changed. */
+static int server_know(const struct server *s, struct caller *caller) {
+        int r;
+
+        r = caller_renew(caller, caller->listener->socket, s->needs);
+        if (r < 0)
+                return PASS(r);
+        caller->is_admin = policy_allows(policy_admin(s->conf, geteuid(), &caller->peer));
+        caller->generation = s->generation;
+        return 0;
+}
+
+bool server_knows(const struct server *s, const struct caller *caller) {
+        struct caller *known = (struct caller *) (uintptr_t) caller; /* it is the server's */
+
+        return caller->generation == s->generation || server_know(s, known) == 0;
+}
+
 /* Its request has come, or it goes without one. */
 static void server_hear(struct server *s, struct connection *c) {
         if (!c->asked)
@@ -234,11 +303,15 @@ static enum MHD_Result server_handle(void *cls, struct MHD_Connection *connectio
         if (!known)
                 return MHD_NO; /* nobody knows who that is, or it was refused */
         caller = known->caller;
+        /* not while its call is with the loop: that looks by itself */
+        if (caller->generation != s->generation && !known->is_busy && server_know(s, caller) < 0)
+                return MHD_NO;
         if (!*req_cls || *req_cls == &server_odd_path) {
                 /* an answer now would be taken for an early one and close the connection (performance.md section 3) */
                 *req_cls = *req_cls ? &server_seen_odd : &server_seen;
                 s->n_requests++;
                 server_hear(s, known);
+                known->is_busy = true;
                 return known->guest.phase == GUEST_SURPLUS
                                ? server_tell_surplus(connection, &known->guest)
                                : MHD_YES;
@@ -253,6 +326,7 @@ static enum MHD_Result server_handle(void *cls, struct MHD_Connection *connectio
                 call = call_new(s, connection, caller);
                 if (!call)
                         return MHD_NO;
+                call->generation = s->generation;
                 call->path_is_odd = *req_cls == &server_seen_odd;
                 *req_cls = call;
         }
@@ -274,8 +348,10 @@ static void server_completed(void *cls, struct MHD_Connection *connection, void 
         struct connection *c = server_connection_of(connection);
 
         (void) code;
-        if (c)
+        if (c) {
                 crowd_move(&l->server->crowd, &c->guest, GUEST_IDLE, l->server->now);
+                c->is_busy = false;
+        }
         if (!*req_cls || *req_cls == &server_odd_path)
                 return;
         l->server->n_requests--;
@@ -295,7 +371,9 @@ static struct caller *server_meet(struct listener *l, int fd) {
                             strerror(-r));
                 return NULL;
         }
-        caller->is_admin = policy_allows(policy_admin(s->parts.conf, geteuid(), &caller->peer));
+        caller->is_admin = policy_allows(policy_admin(s->conf, geteuid(), &caller->peer));
+        caller->generation = s->generation;
+        caller->listener = l;
         return caller;
 }
 
@@ -306,6 +384,7 @@ static void server_cut(struct guest *guest) {
 }
 
 static struct connection *connection_free(struct connection *c) {
+        list_remove(&c->link);
         caller_free(c->caller);
         free(c);
         return NULL;
@@ -322,6 +401,7 @@ static struct connection *server_welcome(struct listener *l, struct MHD_Connecti
 
         if (c) {
                 c->fd = info->connect_fd;
+                list_append(&s->connections, &c->link);
                 c->caller = server_meet(l, c->fd);
         }
         if (c && c->caller)
@@ -389,15 +469,45 @@ __attribute__((format(printf, 2, 0))) static void server_log(void *cls, const ch
 
 /* --- the thread --- */
 
+/* Says to idle connections that nothing more is read from them: what is sent after this fails at once, so that nobody waits
+ * for an answer that does not come. What has been sent is read, and answered with "Connection: close". (To libmicrohttpd the
+ * end of what can be read is the end of a request that is under way, too.) */
+static void server_close_idle(const struct server *s) {
+        struct list_link *link;
+        char byte;
+
+        for (link = s->connections.next; link != &s->connections; link = link->next) {
+                const struct connection *c = list_entry(link, struct connection, link);
+
+                if ((s->stopping ? c->asked : !c->caller->listener->socket) && !c->is_busy &&
+                    recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0)
+                        (void) shutdown(c->fd, SHUT_RD); /* it may be gone already */
+        }
+}
+
+static void listener_stop(struct listener *l) {
+        if (l->fd >= 0)
+                (void) MHD_quiesce_daemon(l->daemon); /* the descriptor is main's */
+        l->fd = -1;
+}
+
+static struct listener *listener_free(struct listener *l) {
+        if (l->daemon) {
+                listener_stop(l);
+                MHD_stop_daemon(l->daemon);
+        }
+        list_remove(&l->link);
+        free(l);
+        return NULL;
+}
+
 static void server_stop_run(struct message *m) {
         struct server *s = list_entry(m, struct server, stop);
 
         s->stopping = true;
         s->stop_by = mono_add(clock_mono(s->parts.clock), SERVER_STOP_US);
-        for (size_t i = 0; i < s->parts.conf->n_sockets; i++)
-                if (s->listeners[i].daemon)
-                        (void) MHD_quiesce_daemon(
-                                s->listeners[i].daemon); /* the descriptor is main's */
+        for_each_listener(l, s) listener_stop(l);
+        server_close_idle(s);
         streams_stop(&s->streams);
 }
 
@@ -405,7 +515,7 @@ static void server_stop_run(struct message *m) {
 static bool server_is_busy(struct listener *l) {
         MHD_UNSIGNED_LONG_LONG ms;
 
-        return l->daemon && (l->resumed || (MHD_get_timeout(l->daemon, &ms) == MHD_YES && ms == 0));
+        return l->resumed || (MHD_get_timeout(l->daemon, &ms) == MHD_YES && ms == 0);
 }
 
 /* --- no descriptors left ---
@@ -415,8 +525,8 @@ static bool server_is_busy(struct listener *l) {
  * a connection that ends at once makes libmicrohttpd accept again.
  */
 
-static int server_watch(struct server *s, int fd, uint64_t what) {
-        struct epoll_event ev = { .events = EPOLLIN, .data.u64 = what };
+static int server_watch(struct server *s, int fd, uint32_t events, uint64_t what) {
+        struct epoll_event ev = { .events = events, .data.u64 = what };
         int r;
 
         if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
@@ -480,15 +590,14 @@ static void server_retry(struct server *s) {
         if (mono_before(s->now, s->retry))
                 return;
         s->retry = MONO_NEVER;
-        for (size_t i = 0; i < s->parts.conf->n_sockets; i++) {
-                struct listener *l = &s->listeners[i];
-
+        for_each_listener(l, s) {
                 if (!l->starved)
                         continue;
                 if (s->stopping || server_knock(l)) {
                         l->starved = false;
                         if (l->unwatched)
-                                l->unwatched = server_watch(s, l->epoll_fd, i) < 0;
+                                l->unwatched = server_watch(s, l->epoll_fd, EPOLLIN,
+                                                            (uintptr_t) l + 1) < 0;
                         server_run(l); /* sees the end of that connection */
                         server_run(l); /* and listens again */
                 } else {
@@ -534,10 +643,26 @@ static int server_patience(const struct server *s) {
 static void server_take_event(struct server *s, uint64_t what) {
         if (what == SERVER_EVENT_INBOX)
                 inbox_run(s->inbox);
-        else if (what < s->parts.conf->n_sockets)
-                server_run(&s->listeners[what]);
+        else if (what % 2 == 1)
+                server_run((struct listener *) (uintptr_t) (what - 1));
         else
                 streams_hung_up(&s->streams, (const void *) (uintptr_t) what);
+}
+
+/* Those that were removed, and whose last connection has ended. */
+static void server_reap(struct server *s) {
+        struct list_link *link, *next;
+
+        for (link = s->listeners.next; link != &s->listeners; link = next) {
+                struct listener *l = list_entry(link, struct listener, link);
+
+                next = link->next;
+                if (l->socket || l->n_connections > 0)
+                        continue;
+                (void) epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, l->epoll_fd,
+                                 NULL); /* it may be out already */
+                listener_free(l);
+        }
 }
 
 static void server_turn(struct server *s) {
@@ -545,19 +670,17 @@ static void server_turn(struct server *s) {
         bool busy = false;
         int n;
 
-        for (size_t i = 0; i < s->parts.conf->n_sockets && !busy; i++)
-                busy = server_is_busy(&s->listeners[i]);
+        for_each_listener(l, s) busy = busy || server_is_busy(l);
         n = epoll_wait(s->epoll_fd, events, SERVER_EVENTS, busy ? 0 : server_patience(s));
         s->now = clock_mono(s->parts.clock);
         for (int i = 0; i < n; i++)
                 server_take_event(s, events[i].data.u64);
         if (atomic_load(&s->streams.n) > 0)
                 streams_beat(&s->streams, s->now);
-        for (size_t i = 0; i < s->parts.conf->n_sockets; i++)
-                if (server_is_busy(&s->listeners[i]))
-                        server_run(&s->listeners[i]);
+        for_each_listener(l, s) if (server_is_busy(l)) server_run(l);
         server_hurry(s);
         server_retry(s);
+        server_reap(s);
 }
 
 /* A suspended connection must be resumed before libmicrohttpd may stop. Who has connected in time is heard: the next daemon
@@ -565,7 +688,7 @@ static void server_turn(struct server *s) {
 static bool server_is_done(const struct server *s) {
         if (!s->stopping || s->n_suspended > 0)
                 return false;
-        return (s->n_requests == 0 && s->n_unheard == 0) ||
+        return (s->n_requests == 0 && s->n_unheard == 0 && s->n_connections == 0) ||
                !mono_before(clock_mono(s->parts.clock), s->stop_by);
 }
 
@@ -626,9 +749,17 @@ static void server_tell_units(const struct server *s) {
                         peer_unit_reasons[trouble]);
 }
 
-static int server_listen(struct listener *l, int fd, unsigned limit) {
+/* Serves nobody until it is watched for. */
+static int server_listen(struct server *s, int fd, unsigned limit, struct listener **ret) {
+        struct listener *l = calloc(1, sizeof(*l));
         const union MHD_DaemonInfo *info;
+        int r = 0;
 
+        if (!l)
+                return RAISE(-ENOMEM);
+        list_init(&l->link);
+        l->server = s;
+        l->fd = fd;
         l->daemon = MHD_start_daemon(
                 MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
                 server_handle, l, MHD_OPTION_EXTERNAL_LOGGER, server_log,
@@ -639,32 +770,170 @@ static int server_listen(struct listener *l, int fd, unsigned limit) {
                 server_completed, l, MHD_OPTION_URI_LOG_CALLBACK, server_look_at_line, l,
                 MHD_OPTION_END);
         if (!l->daemon)
+                r = RAISE(-ENOMEM);
+        info = r == 0 ? MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+        if (info)
+                l->epoll_fd = info->epoll_fd;
+        if (r == 0)
+                r = info ? server_watch(s, l->epoll_fd, 0, (uintptr_t) l + 1) : RAISE(-EOPNOTSUPP);
+        if (r < 0) {
+                listener_free(l);
+                return PASS(r);
+        }
+        *ret = l;
+        return 0;
+}
+
+/* --- another configuration --- */
+
+static struct listener *server_find_listener(const struct server *s, int fd) {
+        for_each_listener(l, s) if (l->socket && l->fd == fd) return l;
+        return NULL;
+}
+
+int server_prepare(struct server *s, const struct conf *conf, const int *fds,
+                   struct server_change **ret) {
+        const unsigned limit = server_connection_limit() + SERVER_MARGIN;
+        struct server_change *ch = calloc(1, sizeof(*ch));
+        int r = 0;
+
+        if (!ch)
                 return RAISE(-ENOMEM);
-        info = MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-        if (!info)
-                return RAISE(-EOPNOTSUPP);
-        l->epoll_fd = info->epoll_fd;
-        return server_watch(l->server, l->epoll_fd, (uint64_t) (l - l->server->listeners));
+        ch->server = s;
+        ch->conf = conf;
+        ch->listeners = calloc(conf->n_sockets, sizeof(struct listener *));
+        ch->handed_out = calloc(conf->n_credentials + 1, sizeof(*ch->handed_out));
+        if (!ch->listeners || !ch->handed_out)
+                r = RAISE(-ENOMEM);
+        for (size_t i = 0; r == 0 && i < conf->n_sockets; i++) {
+                if (conf->sockets[i]->protocol != SOCKET_HTTP)
+                        continue;
+                ch->listeners[i] = server_find_listener(s, fds[i]);
+                if (!ch->listeners[i])
+                        r = server_listen(s, fds[i], limit, &ch->listeners[i]);
+        }
+        if (r < 0) {
+                server_change_free(ch);
+                return PASS(r);
+        }
+        *ret = ch;
+        return 0;
+}
+
+struct server_change *server_change_free(struct server_change *ch) {
+        if (!ch)
+                return NULL;
+        for (size_t i = 0; ch->listeners && i < ch->conf->n_sockets; i++)
+                if (ch->listeners[i] && list_is_empty(&ch->listeners[i]->link))
+                        listener_free(ch->listeners[i]);
+        free(ch->listeners);
+        free(ch->handed_out);
+        free(ch);
+        return NULL;
+}
+
+static void server_take_counts(struct server *s, struct server_change *ch) {
+        atomic_uint_fast64_t *old = s->handed_out;
+
+        for (size_t i = 0; old && i < ch->conf->n_credentials; i++) {
+                const struct conf_credential *c = conf_find_credential(
+                        s->conf, ch->conf->credentials[i]->name);
+
+                if (c)
+                        atomic_store(&ch->handed_out[i], atomic_load(&old[c->index]));
+        }
+        s->handed_out = ch->handed_out;
+        ch->handed_out = old; /* which the loop may be reading */
+}
+
+static void server_take(struct server *s, struct server_change *ch) {
+        server_take_counts(s, ch);
+        s->conf = ch->conf;
+        s->needs = caller_needs_of(ch->conf);
+        s->generation++;
+        for_each_listener(l, s) l->socket = NULL;
+        for (size_t i = 0; i < ch->conf->n_sockets; i++) {
+                struct listener *l = ch->listeners[i];
+                struct epoll_event ev = { .events = EPOLLIN, .data.u64 = (uintptr_t) l + 1 };
+
+                ch->listeners[i] = NULL;
+                if (!l)
+                        continue;
+                l->socket = ch->conf->sockets[i];
+                if (!list_is_empty(&l->link))
+                        continue;
+                list_append(&s->listeners, &l->link);
+                (void) epoll_ctl(s->epoll_fd, EPOLL_CTL_MOD, l->epoll_fd, &ev); /* it is there */
+        }
+        for_each_listener(l, s) if (!l->socket)
+                listener_stop(l); /* the loop closes the descriptor now */
+        server_close_idle(s);
+        s->change = ch;
+}
+
+static void server_switch_run(struct message *m) {
+        struct server_change *ch = list_entry(m, struct server_change, message);
+        struct server *s = ch->server;
+
+        if (!s->stopping)
+                server_take(s, ch);
+        else
+                s->change = ch;
+        inbox_post(s->parts.loop, ch->switched);
+}
+
+void server_switch(struct server *s, struct server_change *ch, struct message *switched) {
+        ch->switched = switched;
+        ch->message.run = server_switch_run;
+        inbox_post(s->inbox, &ch->message);
+}
+
+/* The loop has the serving thread's configuration now. */
+static void server_follow(struct server *s) {
+        s->counted = s->handed_out;
+        s->change = server_change_free(s->change);
+}
+
+void server_judge_again(struct server *s) {
+        struct list_link *link, *next;
+
+        server_follow(s);
+        for (link = s->calls.next; link != &s->calls; link = next) {
+                struct call *call = list_entry(link, struct call, link);
+                struct caller *caller = (struct caller *) (uintptr_t)
+                                                call->caller; /* suspended: ours */
+                struct reply reply = { 0 };
+
+                next = link->next;
+                call->generation = s->generation;
+                if (server_know(s, caller) == 0 && route_judge_again(call, s->conf, &reply))
+                        continue;
+                if (!call->withdraw) {
+                        if (reply.response)
+                                MHD_destroy_response(reply.response); /* it ends as it was begun */
+                        continue;
+                }
+                call->withdraw(call, s->parts.broker);
+                call_return(call, reply);
+        }
 }
 
 static int server_open(struct server *s) {
         const struct conf *conf = s->parts.conf;
-        unsigned limit = server_connection_limit();
+        struct server_change *ch;
         int r;
 
-        s->listeners = calloc(conf->n_sockets, sizeof(*s->listeners));
-        if (!s->listeners)
-                return RAISE(-ENOMEM);
-        r = crowd_init(&s->crowd, limit, conf->connections_per_user, conf->request_timeout_us,
-                       conf->idle_timeout_us, &random_system);
+        r = crowd_init(&s->crowd, server_connection_limit(), conf->connections_per_user,
+                       conf->request_timeout_us, conf->idle_timeout_us, &random_system);
         if (r == 0)
-                r = server_watch(s, inbox_fd(s->inbox), SERVER_EVENT_INBOX);
-        for (size_t i = 0; r == 0 && i < conf->n_sockets; i++) {
-                s->listeners[i] = (struct listener){ .server = s, .socket = conf->sockets[i] };
-                if (conf->sockets[i]->protocol == SOCKET_HTTP)
-                        r = server_listen(&s->listeners[i], s->parts.fds[i], limit + SERVER_MARGIN);
-        }
-        return PASS(r);
+                r = server_watch(s, inbox_fd(s->inbox), EPOLLIN, SERVER_EVENT_INBOX);
+        if (r == 0)
+                r = server_prepare(s, conf, s->parts.fds, &ch);
+        if (r < 0)
+                return PASS(r);
+        server_take(s, ch);
+        server_follow(s);
+        return 0;
 }
 
 int server_start(const struct server_parts *parts, struct server **ret) {
@@ -675,15 +944,15 @@ int server_start(const struct server_parts *parts, struct server **ret) {
                 return RAISE(-ENOMEM);
         s->parts = *parts;
         s->needs = caller_needs_of(parts->conf);
+        list_init(&s->calls);
+        list_init(&s->connections);
+        list_init(&s->listeners);
         server_tell_units(s);
         streams_init(&s->streams, s, parts->feed);
         s->retry = MONO_NEVER;
         s->now = clock_mono(parts->clock);
         s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         r = s->epoll_fd < 0 ? -errno : inbox_new(&s->inbox);
-        s->handed_out = calloc(parts->conf->n_credentials + 1, sizeof(*s->handed_out));
-        if (!s->handed_out && r == 0)
-                r = -ENOMEM;
         if (r == 0)
                 r = server_open(s);
         if (r == 0)
@@ -697,6 +966,18 @@ int server_start(const struct server_parts *parts, struct server **ret) {
         return 0;
 }
 
+static void server_ping_run(struct message *m) {
+        struct server *s = list_entry(m, struct server, ping);
+
+        inbox_post(s->parts.loop, s->pong);
+}
+
+void server_ping(struct server *s, struct message *pong) {
+        s->ping.run = server_ping_run;
+        s->pong = pong;
+        inbox_post(s->inbox, &s->ping);
+}
+
 void server_stop(struct server *s, struct message *stopped) {
         s->stop.run = server_stop_run;
         s->stopped = stopped;
@@ -708,11 +989,10 @@ struct server *server_free(struct server *s) {
                 return NULL;
         if (s->thread_runs)
                 (void) pthread_join(s->thread, NULL);
-        for (size_t i = 0; s->listeners && i < s->parts.conf->n_sockets; i++)
-                if (s->listeners[i].daemon)
-                        MHD_stop_daemon(s->listeners[i].daemon);
+        while (!list_is_empty(&s->listeners))
+                listener_free(list_entry(s->listeners.next, struct listener, link));
+        server_change_free(s->change);
         crowd_done(&s->crowd);
-        free(s->listeners);
         if (s->epoll_fd >= 0)
                 (void) close(s->epoll_fd);
         inbox_free(s->inbox);

@@ -53,7 +53,9 @@ static bool stream_wants(const struct stream *s, const struct feed_event *e) {
                 return false;
         if (!stream_may_see(s, e->subject))
                 return false;
-        c = caller_find_credential(s->caller, server_parts(s->of->server)->conf, e->credential);
+        if (!server_knows(s->of->server, s->caller))
+                return false;
+        c = caller_find_credential(s->caller, server_conf(s->of->server), e->credential);
         return c && caller_may_use(s->caller, c);
 }
 
@@ -100,8 +102,9 @@ static struct json_object *stream_state_object(const struct stream *s,
         r |= json_object_object_add(o, "event", json_object_new_string("state"));
         r |= json_object_object_add(o, "at", json_object_new_int64(clock_wall(p->clock).s));
         r |= json_object_object_add(o, "reason", json_object_new_string(s->reason));
-        r |= json_object_object_add(o, "credentials",
-                                    credentials_array(broker, p->conf, s->caller, s->credential));
+        r |= json_object_object_add(
+                o, "credentials",
+                credentials_array(broker, broker_conf(broker), s->caller, s->credential));
         return r < 0 ? json_wipe(o) : o;
 }
 

@@ -125,7 +125,10 @@ static bool token_is_due(struct token *t, mono_t now) {
 static enum MHD_Result token_queue(struct server *s, struct MHD_Connection *connection,
                                    const struct conf_credential *credential, struct token *t,
                                    mono_t now) {
-        struct MHD_Response *response = rendering_get(t, token_wants_text(connection), now);
+        const bool last = server_is_stopping(s), text = token_wants_text(connection);
+        struct MHD_Response *response = last ? rendering_make(t, text, now)
+                                             : rendering_get(t, text, now);
+        enum MHD_Result done;
 
         if (!response)
                 return MHD_NO;
@@ -134,13 +137,19 @@ static enum MHD_Result token_queue(struct server *s, struct MHD_Connection *conn
         if (token_is_due(t, now))
                 server_nudge(s, t->key);
         server_count(s, credential);
-        return MHD_queue_response(connection, MHD_HTTP_OK, response);
+        if (last) /* on this connection: one of its own, since the others do not end theirs */
+                (void) MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+        done = MHD_queue_response(connection, MHD_HTTP_OK, response);
+        if (last)
+                MHD_destroy_response(response);
+        return done;
 }
 
 bool token_get_fast(struct server *s, struct MHD_Connection *connection,
                     struct caller *caller, const char *name, enum MHD_Result *ret_done) {
         const struct server_parts *p = server_parts(s);
-        const struct conf_credential *credential = caller_find_credential(caller, p->conf, name);
+        const struct conf_credential *credential = caller_find_credential(caller, server_conf(s),
+                                                                          name);
         AUTO(token_unrefp) struct token *t = NULL;
         struct token_query q;
         char key[CACHE_KEY_SIZE];
@@ -207,6 +216,10 @@ static void token_answered(struct ask *ask, const struct answer *a) {
         call_return(call, reply);
 }
 
+static void token_withdraw(struct call *call, struct broker *broker) {
+        broker_withdraw(broker, &call->ask);
+}
+
 static void token_work(struct call *call, struct broker *broker) {
         broker_ask(broker, &call->ask);
 }
@@ -237,6 +250,7 @@ static struct reply token_ask(struct call *call, const struct token_query *q) {
                 .wait_us = q->wait_us,
                 .answer = token_answered,
         };
+        call->withdraw = token_withdraw;
         if (q->rejected)
                 memcpy(call->ask.rejected, q->rejected, sizeof(call->ask.rejected));
         call_cross(call, token_work);

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "client/protocol.h"
+#include "conf/difference.h"
 
 /*
  * A connection is accepted, judged at once by whom it comes from, and parked with the broker. While
@@ -31,6 +32,7 @@ struct unit_visit { /* one connection */
         int fd;
         struct unit_address address;
         pid_t pid; /* of the service manager's helper */
+        const struct conf_socket *socket; /* NULL: it is no more */
         const struct conf_credential *credential;
         struct variant variant; /* plain */
         struct ask ask;
@@ -237,18 +239,17 @@ static void unit_visit_answered(struct ask *ask, const struct answer *a) {
 /* --- who it is --- */
 
 /* NULL: may have the token; or why not. */
-static const char *unit_visit_judge(struct unit_visit *v, const struct conf_socket *socket) {
+static const char *unit_visit_judge_by(struct unit_visit *v, const struct conf *conf) {
         const struct caller caller = {
                 .peer = { .uid = PEER_OVERFLOW_ID,
                           .gid = PEER_OVERFLOW_ID,
                           .unit = v->address.unit }, /* the unit alone counts, not that root asks */
-                .socket = socket,
+                .socket = v->socket,
         };
 
-        v->credential = caller_find_credential(&caller, v->sockets->parts.conf,
-                                               v->address.credential);
+        v->credential = caller_find_credential(&caller, conf, v->address.credential);
         if (!v->credential) {
-                if (conf_find_credential(v->sockets->parts.conf, v->address.credential))
+                if (conf_find_credential(conf, v->address.credential))
                         unit_visit_audit(v, AUDIT_NOT_SHOWN, "");
                 return "there is no such credential on this socket";
         }
@@ -259,6 +260,10 @@ static const char *unit_visit_judge(struct unit_visit *v, const struct conf_sock
         if (*v->address.subject && !v->credential->subjects)
                 return "the credential takes no subjects (subjects = no)";
         return NULL;
+}
+
+static const char *unit_visit_judge(struct unit_visit *v) {
+        return unit_visit_judge_by(v, v->sockets->parts.conf);
 }
 
 /* True, and the address, if root is there and comes from one that a service manager would take. */
@@ -308,7 +313,8 @@ static void unit_door_visit(struct unit_door *door, int fd) {
         list_append(&s->visits, &v->link);
         s->n_visits++;
         unit_doors_update(s);
-        problem = unit_visit_judge(v, door->conf);
+        v->socket = door->conf;
+        problem = unit_visit_judge(v);
         if (problem) {
                 unit_visit_refuse(v, problem);
                 return;
@@ -358,27 +364,101 @@ static int unit_door_on_io(sd_event_source *source, int fd, uint32_t revents, vo
         return 0;
 }
 
-int unit_sockets_new(const struct unit_sockets_parts *parts, struct unit_sockets **ret) {
-        const struct conf *conf = parts->conf;
-        struct unit_sockets *s = calloc(1, sizeof(*s));
+struct unit_doors { /* as one configuration has them */
+        const struct conf *conf;
+        const int *fds;
+        struct unit_door *doors;
+};
+
+int unit_sockets_prepare(const struct conf *conf, const int *fds, struct unit_doors **ret) {
+        struct unit_doors *ds = calloc(1, sizeof(*ds));
+
+        if (ds) {
+                *ds = (struct unit_doors){ conf, fds, calloc(conf->n_sockets, sizeof(*ds->doors)) };
+                if (ds->doors) {
+                        *ret = ds;
+                        return 0;
+                }
+        }
+        free(ds);
+        return RAISE(-ENOMEM);
+}
+
+struct unit_doors *unit_doors_free(struct unit_doors *ds) {
+        if (ds)
+                free(ds->doors);
+        free(ds);
+        return NULL;
+}
+
+static void unit_doors_close(struct unit_sockets *s) {
+        for (size_t i = 0; s->doors && i < s->parts.conf->n_sockets; i++) {
+                s->doors[i].pause = sd_event_source_disable_unref(s->doors[i].pause);
+                s->doors[i].io = sd_event_source_disable_unref(s->doors[i].io);
+        }
+        free(s->doors);
+        s->doors = NULL;
+}
+
+static int unit_doors_open(struct unit_sockets *s, struct unit_doors *ds) {
         int r = 0;
+
+        s->parts.conf = ds->conf;
+        s->parts.fds = ds->fds;
+        s->doors = TAKE(ds->doors);
+        unit_doors_free(ds);
+        for (size_t i = 0; r >= 0 && i < s->parts.conf->n_sockets; i++) {
+                const struct conf_socket *socket = s->parts.conf->sockets[i];
+
+                s->doors[i] = (struct unit_door){ .sockets = s, .conf = socket };
+                if (socket->protocol == SOCKET_SYSTEMD_CREDENTIAL)
+                        r = sd_event_add_io(s->parts.event, &s->doors[i].io, s->parts.fds[i],
+                                            EPOLLIN, unit_door_on_io, &s->doors[i]);
+        }
+        return r < 0 ? RAISE(r) : 0;
+}
+
+void unit_sockets_adopt(struct unit_sockets *s, struct unit_doors *ds) {
+        struct list_link *l, *next;
+        int r;
+
+        for (l = s->visits.next; l != &s->visits; l = next) {
+                struct unit_visit *v = list_entry(l, struct unit_visit, link);
+                const char *problem;
+
+                next = l->next;
+                v->socket = v->socket ? conf_find_socket(ds->conf, v->socket->path) : NULL;
+                if (v->token)
+                        continue; /* it was given while it might be */
+                problem = unit_visit_judge_by(v, ds->conf);
+                if (problem) {
+                        broker_withdraw(s->parts.broker, &v->ask);
+                        unit_visit_refuse(v, problem);
+                }
+        }
+        unit_doors_close(s);
+        r = unit_doors_open(s, ds);
+        if (r < 0)
+                log_error("event=unit_sockets_failed error=\"%s\" advice=\"restart bearerd\"",
+                          strerror(-r));
+        unit_doors_update(s);
+}
+
+int unit_sockets_new(const struct unit_sockets_parts *parts, struct unit_sockets **ret) {
+        struct unit_sockets *s = calloc(1, sizeof(*s));
+        struct unit_doors *ds;
+        int r;
 
         if (!s)
                 return RAISE(-ENOMEM);
         s->parts = *parts;
         list_init(&s->visits);
-        s->doors = calloc(conf->n_sockets, sizeof(*s->doors));
-        if (!s->doors)
-                r = -ENOMEM;
-        for (size_t i = 0; r >= 0 && i < conf->n_sockets; i++) {
-                s->doors[i] = (struct unit_door){ .sockets = s, .conf = conf->sockets[i] };
-                if (conf->sockets[i]->protocol == SOCKET_SYSTEMD_CREDENTIAL)
-                        r = sd_event_add_io(parts->event, &s->doors[i].io, parts->fds[i], EPOLLIN,
-                                            unit_door_on_io, &s->doors[i]);
-        }
+        r = unit_sockets_prepare(parts->conf, parts->fds, &ds);
+        if (r == 0)
+                r = unit_doors_open(s, ds);
         if (r < 0) {
                 unit_sockets_free(s);
-                return RAISE(r);
+                return PASS(r);
         }
         *ret = s;
         return 0;
@@ -389,21 +469,21 @@ void unit_sockets_stop(struct unit_sockets *s) {
         unit_doors_update(s);
 }
 
+size_t unit_sockets_visits(const struct unit_sockets *s) {
+        return s->n_visits;
+}
+
 struct unit_sockets *unit_sockets_free(struct unit_sockets *s) {
         if (!s)
                 return NULL;
         s->stopped = true;
-        for (size_t i = 0; s->doors && i < s->parts.conf->n_sockets; i++) {
-                s->doors[i].pause = sd_event_source_disable_unref(s->doors[i].pause);
-                s->doors[i].io = sd_event_source_disable_unref(s->doors[i].io);
-        }
         while (!list_is_empty(&s->visits)) {
                 struct unit_visit *v = list_entry(s->visits.next, struct unit_visit, link);
 
                 assert(v->token); /* nobody is with the broker any more */
                 unit_visit_refuse(v, "bearerd stops, and it has not read the token");
         }
-        free(s->doors);
+        unit_doors_close(s);
         free(s);
         return NULL;
 }

@@ -37,8 +37,18 @@ struct unit_sockets_parts { /* all borrowed */
 /* Serves those sockets whose protocol it is. 0, -ENOMEM, or what sd-event said. */
 int unit_sockets_new(const struct unit_sockets_parts *parts, struct unit_sockets **ret);
 
+struct unit_doors;
+
+/* Gets ready for another configuration, whose sockets have these descriptors, and takes it over before the broker does:
+ * who waits and may not any more is refused. 0, -ENOMEM. */
+int unit_sockets_prepare(const struct conf *conf, const int *fds, struct unit_doors **ret);
+void unit_sockets_adopt(struct unit_sockets *s, struct unit_doors *doors);
+struct unit_doors *unit_doors_free(struct unit_doors *doors); /* not adopted */
+
 /* Accepts no more. Who waits for a token is answered by broker_stop(). */
 void unit_sockets_stop(struct unit_sockets *s);
+
+size_t unit_sockets_visits(const struct unit_sockets *s); /* that are under way */
 
 /* After broker_stop(), so that nobody waits. Returns NULL. */
 struct unit_sockets *unit_sockets_free(struct unit_sockets *s);

@@ -331,6 +331,10 @@ struct key *key_unref(struct key *k) {
         return NULL;
 }
 
+bool key_equal(const struct key *a, const struct key *b) {
+        return a == b || (a && b && EVP_PKEY_eq(a->pkey, b->pkey) == 1);
+}
+
 int key_bits(const struct key *k) {
         return EVP_PKEY_get_bits(k->pkey);
 }

@@ -10,6 +10,7 @@
  * Threading: immutable after key_parse(); key_sign() may be called from any thread.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,9 @@ struct key *key_ref(struct key *k);
 AUTO_DEFINE(struct key, key_unref)
 
 int key_bits(const struct key *k);
+
+bool key_equal(const struct key *a,
+               const struct key *b); /* the same public key; NULL equals NULL */
 
 /* RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518 section 3.3). `ret` has room for KEY_SIGNATURE_MAX bytes. 0 or -EIO. */
 int key_sign(const struct key *k, const void *bytes, size_t len, uint8_t *ret, size_t *ret_len);

@@ -68,7 +68,7 @@ static void authorization_drop_secrets(struct authorization *a) {
         a->user_code = secret_unref(a->user_code);
 }
 
-static void authorization_unwatch(struct authorization_watch *w) {
+void authorization_unwatch(struct authorization_watch *w) {
         struct timers *timers = w->authorization->book->parts.timers;
 
         list_remove(&w->link);
@@ -340,6 +340,32 @@ void authorizations_stored(struct authorizations *as, const struct conf_credenti
 void authorizations_withdraw(struct authorizations *as, const struct conf_credential *c,
                              const char *subject, const char *reason) {
         authorization_withdraw(authorizations_find_storing(as, c, subject), reason);
+}
+
+void authorizations_adopt(struct authorizations *as, const struct conf *conf,
+                          bool (*same)(const struct conf_credential *before,
+                                       const struct conf_credential *after)) {
+        static const char changed[] =
+                "the credential was changed in the configuration: start again";
+        struct authorization *a = NULL;
+        struct list_link *l, *next;
+
+        while ((a = authorizations_next(as, a))) {
+                const struct conf_credential *c = conf_find_credential(conf, a->credential->name);
+
+                if (!c || !credential_type_is_interactive(c->type))
+                        authorization_withdraw(a->state == AUTHORIZATION_PENDING ? a : NULL,
+                                               "the credential was removed from the configuration");
+                else if (!same(a->credential, c))
+                        authorization_cancel(a, changed);
+        }
+        for (l = as->all.next; l != &as->all; l = next) {
+                a = list_entry(l, struct authorization, link);
+                next = l->next;
+                a->credential = conf_find_credential(conf, a->credential->name);
+                if (!a->credential || !credential_type_is_interactive(a->credential->type))
+                        authorization_free(a);
+        }
 }
 
 /* --- browser --- */

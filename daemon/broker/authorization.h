@@ -142,6 +142,15 @@ int authorization_deliver(struct authorization *a, const char *code, const char 
 /* No effect when it is over, or its grant is on its way to the disk. */
 void authorization_cancel(struct authorization *a, const char *reason);
 
+/* From here on this configuration is in force. What was begun for a credential that is not in it any
+ * more, or is another one, as `same` tells, is cancelled. */
+void authorizations_adopt(struct authorizations *as, const struct conf *conf,
+                          bool (*same)(const struct conf_credential *before,
+                                       const struct conf_credential *after));
+
+/* Nothing of it is waited for any more. */
+void authorization_unwatch(struct authorization_watch *w);
+
 /* The grant that granted() was given for this subject is durable, or kept. */
 void authorizations_stored(struct authorizations *as, const struct conf_credential *c,
                            const char *subject);

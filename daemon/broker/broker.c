@@ -101,12 +101,27 @@ static void broker_end_grant(struct broker *b, struct grant *g, const struct ref
                           g->credential->name);
 }
 
+/* What was under way for a credential that is not configured any more is home; it goes with the last one. */
+static bool broker_leave(struct entry *e) {
+        struct credential *c = list_entry(e->pool, struct credential, pool);
+
+        if (!c->conf)
+                return false;
+        e->obtaining = false;
+        entry_free(e);
+        if (list_is_empty(&c->leaving))
+                broker_free_credential(c);
+        return true;
+}
+
 static void broker_refreshed(void *user, struct exchange_result *result) {
         struct entry *e = user;
         struct broker *b = list_entry(e->pool, struct credential, pool)->broker;
 
         if (result->refusal.kind == REFUSAL_GRANT)
                 broker_end_grant(b, grants_find(b->grants, e->key), &result->refusal);
+        if (broker_leave(e))
+                return;
         entry_obtained(e, result);
         if (!grants_find(b->grants, e->key))
                 broker_discard(e->pool, e); /* and with it the token */
@@ -120,6 +135,8 @@ static int broker_refresh(struct entry_pool *pool, struct entry *e, struct refus
 
         if (!g)
                 return RAISE(-ENOENT);
+        if (g->rotation)
+                return RAISE(-EBUSY); /* begun before the credential was away for a while */
         r = grant_refresh(g, c->upstream, &e->turn, broker_refreshed, e, &why);
         if (r == -EBADMSG)
                 refusal->kind = REFUSAL_GRANT; /* only a new authorization helps, or a backup */
@@ -145,12 +162,16 @@ void broker_view_provider(const struct broker *b, const struct conf_provider *pr
         upstream_view(broker_find_upstream(b, provider), ret);
 }
 
-static int broker_init_credential(struct broker *b, const struct conf_credential *conf) {
-        struct credential *c = &b->credentials[conf->index];
+int broker_make_credential(struct broker *b, const struct conf_credential *conf, struct upstream *u,
+                           struct credential **ret) {
+        struct credential *c = calloc(1, sizeof(*c));
         const struct broker_parts *p = &b->parts;
+        int r = 0;
 
+        if (!c)
+                return RAISE(-ENOMEM);
         c->broker = b;
-        c->upstream = broker_find_upstream(b, conf->provider);
+        c->upstream = u;
         c->pool = (struct entry_pool){
                 .credential = conf,
                 .cache = p->cache,
@@ -159,7 +180,8 @@ static int broker_init_credential(struct broker *b, const struct conf_credential
                 .random = p->random,
                 .listener = &b->parts.listener,
                 .lane = &c->lane,
-                .upstream = c->upstream,
+                .upstream = u,
+                .changes = &b->changes,
                 .obtain = credential_type_is_interactive(conf->type) ? broker_refresh
                                                                      : broker_assert,
                 .abandon = credential_type_is_interactive(conf->type) ? NULL /* grants do */
@@ -167,11 +189,33 @@ static int broker_init_credential(struct broker *b, const struct conf_credential
                 .fall_back = broker_fall_back,
                 .discard = broker_discard,
         };
-        if (!credential_type_is_static(conf->type))
-                return lane_init(&c->lane, upstream_queue(c->upstream),
-                                 conf->type == CREDENTIAL_JWT);
-        return static_token_init(&c->static_token, conf, p->cache, p->timers, p->clock,
-                                 &p->listener);
+        if (credential_type_is_static(conf->type))
+                r = static_token_init(&c->static_token, conf, p->cache, p->timers, p->clock,
+                                      &p->listener);
+        else
+                r = lane_init(&c->lane, upstream_queue(u), conf->type == CREDENTIAL_JWT);
+        if (r < 0) {
+                free(c);
+                return PASS(r);
+        }
+        (void) upstream_ref(u);
+        list_init(&c->link);
+        list_init(&c->leaving);
+        c->static_token.changes = &b->changes;
+        *ret = c;
+        return 0;
+}
+
+struct credential *broker_free_credential(struct credential *c) {
+        if (!c)
+                return NULL;
+        static_token_done(&c->static_token);
+        lane_done(&c->lane);
+        upstream_free(c->upstream);
+        conf_free(c->conf);
+        list_remove(&c->link);
+        free(c);
+        return NULL;
 }
 
 static int broker_find_entry(struct broker *b, struct credential *c, const char *subject,
@@ -217,6 +261,8 @@ static void broker_grant_stored(void *user, struct exchange_result *result) {
         struct entry *e = user;
         struct broker *b = list_entry(e->pool, struct credential, pool)->broker;
 
+        if (broker_leave(e))
+                return;
         entry_obtained(e, result);
         authorizations_stored(b->authorizations, e->pool->credential, e->subject);
 }
@@ -272,8 +318,9 @@ int broker_new(const struct broker_parts *parts, struct broker **ret) {
         if (!b)
                 return RAISE(-ENOMEM);
         b->parts = *parts;
+        list_init(&b->leaving);
         b->upstreams = calloc(conf->n_providers + 1, sizeof(struct upstream *));
-        b->credentials = calloc(conf->n_credentials + 1, sizeof(*b->credentials));
+        b->credentials = calloc(conf->n_credentials + 1, sizeof(struct credential *));
         if (!b->upstreams || !b->credentials)
                 r = RAISE(-ENOMEM);
         if (r == 0)
@@ -284,7 +331,9 @@ int broker_new(const struct broker_parts *parts, struct broker **ret) {
                 r = upstream_new(conf->providers[i], parts->transport, parts->clock, parts->random,
                                  parts->timers, &b->upstreams[i]);
         for (size_t i = 0; r == 0 && i < conf->n_credentials; i++)
-                r = broker_init_credential(b, conf->credentials[i]);
+                r = broker_make_credential(b, conf->credentials[i],
+                                           broker_find_upstream(b, conf->credentials[i]->provider),
+                                           &b->credentials[i]);
         if (r < 0) {
                 broker_free(b);
                 return PASS(r);
@@ -455,16 +504,26 @@ static int broker_forget_grant(struct broker *b, const struct conf_credential *c
 }
 
 struct broker_forgetting {
-        struct static_token *token;
+        struct broker *broker;
         store_done_fn *done;
         void *user;
+        char name[];
 };
+
+/* The token of that name, unless a reload has taken the credential away meanwhile. */
+static struct static_token *broker_static_token(struct broker *b, const char *name) {
+        const struct conf_credential *c = conf_find_credential(b->parts.conf, name);
+
+        return c && credential_type_is_static(c->type) ? &broker_credential(b, c)->static_token
+                                                       : NULL;
+}
 
 static void broker_token_forgotten(void *user, int r) {
         struct broker_forgetting *f = user;
+        struct static_token *token = broker_static_token(f->broker, f->name);
 
-        if (r == 0)
-                static_token_forget(f->token);
+        if (r == 0 && token)
+                static_token_forget(token);
         f->done(f->user, r);
         free(f);
 }
@@ -477,10 +536,11 @@ static int broker_forget_token(struct broker *b, const struct conf_credential *c
 
         if (!token->token && !token->ended)
                 return BROKER_E_ABSENT;
-        f = calloc(1, sizeof(*f));
+        f = malloc(sizeof(*f) + strlen(c->name) + 1);
         if (!f)
                 return RAISE(-ENOMEM);
-        *f = (struct broker_forgetting){ token, done, user };
+        *f = (struct broker_forgetting){ b, done, user };
+        strcpy(f->name, c->name);
         r = b->parts.store->remove(b->parts.store->self, c->name, "", broker_token_forgotten, f);
         if (r < 0)
                 free(f);
@@ -500,22 +560,22 @@ int broker_forget(struct broker *b, const struct conf_credential *c, const char 
 
 struct broker_setting { /* a static token on its way to the disk */
         struct broker *broker;
-        const struct conf_credential *credential;
         struct secret *value;
         wall_t expires_at;
         store_done_fn *done;
         void *user;
+        char name[];
 };
 
 static void broker_static_token_stored(void *user, int r) {
         struct broker_setting *s = user;
 
-        if (r == 0)
-                r = static_token_set(&broker_credential(s->broker, s->credential)->static_token,
-                                     s->value, s->expires_at);
+        struct static_token *token = broker_static_token(s->broker, s->name);
+
+        if (r == 0 && token)
+                r = static_token_set(token, s->value, s->expires_at);
         if (r < 0)
-                log_error("credential=%s event=not_stored error=\"%s\"", s->credential->name,
-                          strerror(-r));
+                log_error("credential=%s event=not_stored error=\"%s\"", s->name, strerror(-r));
         s->done(s->user, r);
         secret_unref(s->value);
         free(s);
@@ -523,7 +583,7 @@ static void broker_static_token_stored(void *user, int r) {
 
 int broker_set_static_token(struct broker *b, const struct conf_credential *c, struct secret *value,
                             wall_t expires_at, store_done_fn *done, void *user) {
-        struct broker_setting *s = calloc(1, sizeof(*s));
+        struct broker_setting *s = malloc(sizeof(*s) + strlen(c->name) + 1);
         const struct record record = {
                 .credential = c->name,
                 .subject = "",
@@ -536,7 +596,8 @@ int broker_set_static_token(struct broker *b, const struct conf_credential *c, s
 
         if (!s)
                 return RAISE(-ENOMEM);
-        *s = (struct broker_setting){ b, c, secret_ref(value), expires_at, done, user };
+        *s = (struct broker_setting){ b, secret_ref(value), expires_at, done, user };
+        strcpy(s->name, c->name);
         r = b->parts.store->put(b->parts.store->self, &record, broker_static_token_stored, s);
         if (r < 0) {
                 secret_unref(s->value);
@@ -547,8 +608,7 @@ int broker_set_static_token(struct broker *b, const struct conf_credential *c, s
 }
 
 /* What was set at run time counts, unless token_file was written after that. */
-static int broker_load_static_token(struct broker *b, const struct conf_credential *c,
-                                    struct why *why) {
+int broker_load_static_token(struct broker *b, const struct conf_credential *c, struct why *why) {
         struct static_token *s = &broker_credential(b, c)->static_token;
         AUTO(secret_unrefp) struct secret *owned = NULL;
         struct record record;
@@ -566,6 +626,7 @@ static int broker_load_static_token(struct broker *b, const struct conf_credenti
         if (c->token)
                 return static_token_set(s, c->token,
                                         c->has_expires_at ? c->expires_at : WALL_NEVER);
+        static_token_clear(s); /* a reload may have taken it away */
         return 0;
 }
 
@@ -611,7 +672,21 @@ static int broker_keep_fresh(struct broker *b, const struct conf_credential *c) 
         if (c->keep_fresh != KEEP_FRESH_ALWAYS || !broker_has_grant(b, c, ""))
                 return 0;
         r = broker_find_entry(b, broker_credential(b, c), "", &broker_plain, &e);
-        if (r == 0)
+        if (r == 0 && !e->token)
+                entry_want(e, 0);
+        return PASS(r);
+}
+
+int broker_begin(struct broker *b, const struct conf_credential *c, struct why *why) {
+        struct entry *e;
+        int r;
+
+        if (credential_type_is_static(c->type))
+                return broker_load_static_token(b, c, why);
+        if (credential_type_is_interactive(c->type))
+                return broker_keep_fresh(b, c);
+        r = broker_find_entry(b, broker_credential(b, c), "", &broker_plain, &e);
+        if (r == 0 && c->keep_fresh == KEEP_FRESH_ALWAYS && !e->token)
                 entry_want(e, 0);
         return PASS(r);
 }
@@ -622,24 +697,9 @@ int broker_start(struct broker *b, struct why *why) {
         int r;
 
         r = b->parts.store->each(b->parts.store->self, broker_take_up, &walk, why);
-        if (r < 0)
-                return PASS(r);
-        for (size_t i = 0; i < conf->n_credentials; i++) {
-                const struct conf_credential *c = conf->credentials[i];
-                struct entry *e;
-                if (credential_type_is_static(c->type)) {
-                        r = broker_load_static_token(b, c, why);
-                } else if (c->type == CREDENTIAL_JWT) {
-                        r = broker_find_entry(b, &b->credentials[i], "", &broker_plain, &e);
-                        if (r == 0 && c->keep_fresh == KEEP_FRESH_ALWAYS)
-                                entry_want(e, 0);
-                } else {
-                        r = broker_keep_fresh(b, c);
-                }
-                if (r < 0)
-                        return PASS(r);
-        }
-        return 0;
+        for (size_t i = 0; r == 0 && i < conf->n_credentials; i++)
+                r = broker_begin(b, conf->credentials[i], why);
+        return PASS(r);
 }
 
 void broker_stop(struct broker *b, void (*quiet)(void *user), void *user) {
@@ -649,7 +709,7 @@ void broker_stop(struct broker *b, void (*quiet)(void *user), void *user) {
         b->quiet = quiet;
         b->quiet_user = user;
         for (size_t i = 0; i < b->parts.conf->n_credentials; i++)
-                b->credentials[i].pool.stopped = true;
+                b->credentials[i]->pool.stopped = true;
         authorizations_stop(b->authorizations,
                             "bearerd is stopping; start the authorization again");
         for (node = table_next(&b->entries, NULL); node; node = table_next(&b->entries, node))
@@ -670,9 +730,14 @@ struct broker *broker_free(struct broker *b) {
                 entry_free(table_entry(node, struct entry, node));
         }
         for (size_t i = 0; b->credentials && i < b->parts.conf->n_credentials; i++)
-                static_token_done(&b->credentials[i].static_token);
-        for (size_t i = 0; b->credentials && i < b->parts.conf->n_credentials; i++)
-                lane_done(&b->credentials[i].lane);
+                broker_free_credential(b->credentials[i]);
+        while (!list_is_empty(&b->leaving)) {
+                struct credential *c = list_entry(b->leaving.next, struct credential, link);
+
+                while (!list_is_empty(&c->leaving))
+                        entry_free(list_entry(c->leaving.next, struct entry, link));
+                broker_free_credential(c);
+        }
         for (size_t i = 0; b->upstreams && i < b->parts.conf->n_providers; i++)
                 upstream_free(b->upstreams[i]);
         table_done(&b->entries);

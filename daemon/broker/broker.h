@@ -51,6 +51,26 @@ struct broker *broker_free(struct broker *b); /* after broker_stop(); returns NU
 /* Answers by ask->answer(), at once or later. ask->credential is one of the configuration's. */
 void broker_ask(struct broker *b, struct ask *ask);
 
+/* Takes an ask back that has not been answered: answer() is not called any more. */
+void broker_withdraw(struct broker *b, struct ask *ask);
+
+/* The configuration in force. */
+const struct conf *broker_conf(const struct broker *b);
+
+struct broker_change;
+
+/* Gets ready for another configuration; nothing changes yet. `conf` is borrowed as that of
+ * broker_parts, until the next one. 0; -ENOMEM, what the store said, with a sentence. */
+int broker_prepare(struct broker *b, const struct conf *conf, struct why *why,
+                   struct broker_change **ret);
+
+/* From here on it is in force: tokens, grants, back-offs and callers of credentials that are what
+ * they were stay; those of changed ones are made anew; nothing is lost on the disk. Takes over
+ * `change`. Nothing of the old configuration is used any more, but for what is under way, which
+ * holds a reference. */
+void broker_adopt(struct broker *b, struct broker_change *change);
+struct broker_change *broker_change_free(struct broker_change *change); /* not adopted */
+
 /* A token was handed out after its time to be renewed. */
 void broker_nudge(struct broker *b, const char *key);
 
@@ -109,6 +129,8 @@ void broker_view(const struct broker *b, const struct conf_credential *c,
 /* `provider` is one of the configuration's. */
 void broker_view_provider(const struct broker *b, const struct conf_provider *provider,
                           struct upstream_view *ret);
+/* Goes up whenever a state may have changed. */
+unsigned broker_changes(const struct broker *b);
 
 /* Sets the static token of a pat or sat. Durable, and handed out, when done(user, 0) is called;
  * done(user, -errno): the disk did not take it and nothing has changed. done() is not called

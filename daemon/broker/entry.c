@@ -56,6 +56,7 @@ static void entry_enter(struct entry *e, enum entry_state state) {
         e->pool->count[e->state]--;
         e->state = state;
         e->pool->count[state]++;
+        ++*e->pool->changes;
 }
 
 static void entry_step(struct entry *e, enum entry_event event) {
@@ -83,6 +84,7 @@ int entry_new(struct entry_pool *pool, const char *key, const char *subject,
         e->pool = pool;
         e->timer.fn = entry_timer;
         list_init(&e->waiting);
+        list_init(&e->link);
         pool->count[ENTRY_IDLE]++;
         if (*subject)
                 pool->n_subjects++;
@@ -116,11 +118,13 @@ struct entry *entry_free(struct entry *e) {
         assert(list_is_empty(&e->waiting));
         if (e->obtaining && e->pool->abandon)
                 e->pool->abandon(e->pool, e);
+        list_remove(&e->link);
         turn_done(&e->turn);
         entry_drop_token(e);
         timer_disarm(e->pool->timers, &e->timer);
         timers_release(e->pool->timers);
         e->pool->count[e->state]--;
+        ++*e->pool->changes;
         if (e->subject && *e->subject)
                 e->pool->n_subjects--;
         variant_done(&e->variant);
@@ -661,6 +665,12 @@ void entry_expect(struct entry *e) {
 void entry_obtained(struct entry *e, struct exchange_result *result) {
         e->obtaining = false;
         turn_drop(&e->turn); /* one that nothing was sent in */
+        if (e->outdated) {   /* of a credential that is not what it was */
+                e->outdated = false;
+                entry_enter(e, ENTRY_IDLE);
+                entry_go_on(e);
+                return;
+        }
         if (result->refusal.kind == REFUSAL_NONE)
                 entry_succeed(e, result);
         else
@@ -681,4 +691,53 @@ void entry_dismiss(struct entry *e, enum answer_kind kind, const char *text) {
                 (void) why_set(&a.why, 0, "%s", text);
                 entry_answer(list_entry(e->waiting.next, struct ask, link), &a);
         }
+}
+
+void entry_renounce(struct entry *e) {
+        entry_drop_token(e);
+        if (e->obtaining && e->pool->abandon) {
+                e->pool->abandon(e->pool, e);
+                e->obtaining = false;
+        }
+        if (!e->obtaining)
+                turn_drop(&e->turn);
+        e->outdated = e->obtaining;
+        e->lapses = false;
+        e->failures = 0;
+        e->not_before = e->rejected_before = (mono_t){ 0 };
+        e->refusal = (struct refusal){ 0 };
+        entry_enter(e, e->obtaining ? ENTRY_FETCHING : ENTRY_IDLE);
+        entry_plan(e); /* at once, for who waits */
+}
+
+void entry_retune(struct entry *e) {
+        const bool never = e->pool->credential->keep_fresh == KEEP_FRESH_NEVER;
+        struct token *t;
+
+        e->lifetime_us = 0; /* the next one may live for another time */
+        if (e->token && never != (e->token->renews.us == INT64_MAX)) {
+                const int64_t lifetime = mono_until(e->token->obtained, e->token->expires);
+                const struct token_properties p = {
+                        .key = e->key,
+                        .credential = e->token->credential,
+                        .subject = e->subject,
+                        .value = e->token->value,
+                        .lifetime_us = lifetime,
+                        .obtained = e->token->obtained,
+                        .expires_at = e->token->expires_at,
+                        .renews_us = never ? INT64_MAX : backoff_renewal(lifetime, e->pool->random),
+                };
+
+                t = token_new(&p);
+                if (t) { /* else the next one is as it should be */
+                        cache_put(e->pool->cache, t);
+                        token_unref(e->token);
+                        e->token = t;
+                }
+        }
+        entry_plan(e);
+}
+
+void entry_withdraw(struct ask *ask) {
+        entry_unpark(ask);
 }

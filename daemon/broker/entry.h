@@ -50,6 +50,7 @@ struct entry_pool {
         struct refusal last_refusal;   /* kind REFUSAL_NONE: there was none, or it is over */
         wall_t last_refusal_at;
 
+        unsigned *changes;         /* counts what may show in a state */
         struct lane *lane;         /* in the queue of its provider */
         struct upstream *upstream; /* which is that of this one */
         bool stopped;              /* nothing is begun any more */
@@ -81,6 +82,8 @@ struct entry {
         struct timer timer;
         int64_t lifetime_us;    /* as last granted; 0: not known */
         mono_t forced_by;       /* when it has to be there; for `forced` */
+        struct list_link link;  /* of one whose credential is not configured any more */
+        bool outdated;          /* what is under way was begun under another configuration */
         bool forced;            /* an exchange is wanted, whether anybody waits or not */
         bool lapses;            /* the token is not going to be renewed unless somebody uses it */
         unsigned failures;      /* in a row */
@@ -110,6 +113,15 @@ void entry_expect(struct entry *e);
 
 /* What became of obtain(), or what was expected. `result` may be emptied with TAKE(). */
 void entry_obtained(struct entry *e, struct exchange_result *result);
+
+/* The credential has changed: the token and what was learnt are void, who waits gets a new one. */
+void entry_renounce(struct entry *e);
+
+/* keep_fresh or token_lifetime has changed: the token stays, and is planned for anew. */
+void entry_retune(struct entry *e);
+
+/* Takes an ask back that is parked, without an answer. */
+void entry_withdraw(struct ask *ask);
 
 /* Somebody has used the token after the time to renew it. */
 void entry_nudge(struct entry *e);

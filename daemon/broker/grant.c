@@ -83,12 +83,22 @@ static struct rotation *rotation_free(struct rotation *ro) {
                 ro->grant->rotation = NULL;
         }
         upstream_cancel(ro->call);
+        upstream_free(ro->upstream);
         secret_unref(ro->presented);
         exchange_result_done(&ro->result);
         free(ro);
         return NULL;
 }
 AUTO_DEFINE(struct rotation, rotation_free)
+
+size_t grants_busy(const struct grants *gs) {
+        return gs->n_rotations + gs->n_unsaved;
+}
+
+static void grants_tell_quiet(const struct grants *gs) {
+        if (grants_busy(gs) == 0)
+                gs->parts.quiet(gs->parts.user);
+}
 
 static void grant_drop_unsaved(struct grant *g) {
         if (!g->unsaved)
@@ -107,12 +117,25 @@ static void grant_detach(struct grant *g) {
         timer_disarm(gs->parts.timers, &g->timer);
         timers_release(gs->parts.timers);
         table_remove(&gs->table, &g->node);
-        gs->count[g->credential->index]--;
+        if (!g->retired)
+                gs->count[g->credential->index]--;
+        g->retired = conf_free(g->retired);
         g->is_gone = true;
         if (g->n_changes > 0)
                 list_append(&gs->gone, &g->link);
         else
                 free(g);
+}
+
+/* A retired one stays until its refresh token is safe. True: it is, and the pointer is void. */
+static bool grant_settle(struct grant *g) {
+        struct grants *gs = g->book;
+
+        if (!g->retired || g->rotation || g->unsaved)
+                return false;
+        grant_detach(g);
+        grants_tell_quiet(gs);
+        return true;
 }
 
 /* The store has answered for a change. True: nobody needs to know, and the grant is void. */
@@ -148,15 +171,6 @@ struct grants *grants_free(struct grants *gs) {
         return NULL;
 }
 
-size_t grants_busy(const struct grants *gs) {
-        return gs->n_rotations + gs->n_unsaved;
-}
-
-static void grants_tell_quiet(const struct grants *gs) {
-        if (grants_busy(gs) == 0)
-                gs->parts.quiet(gs->parts.user);
-}
-
 struct grant *grants_find(const struct grants *gs, const char *key) {
         struct table_node *node = table_find(&gs->table, key);
 
@@ -167,17 +181,17 @@ size_t grants_count(const struct grants *gs, const struct conf_credential *c) {
         return c->index < gs->n_count ? gs->count[c->index] : 0;
 }
 
-static int grants_count_for(struct grants *gs, const struct conf_credential *c) {
+int grants_reserve(struct grants *gs, size_t n_credentials) {
         size_t *count;
 
-        if (c->index < gs->n_count)
+        if (n_credentials <= gs->n_count)
                 return 0;
-        count = reallocarray(gs->count, c->index + 1, sizeof(*count));
+        count = reallocarray(gs->count, n_credentials, sizeof(*count));
         if (!count)
                 return RAISE(-ENOMEM);
-        memset(count + gs->n_count, 0, (c->index + 1 - gs->n_count) * sizeof(*count));
+        memset(count + gs->n_count, 0, (n_credentials - gs->n_count) * sizeof(*count));
         gs->count = count;
-        gs->n_count = c->index + 1;
+        gs->n_count = n_credentials;
         return 0;
 }
 
@@ -189,7 +203,7 @@ static int grants_add(struct grants *gs, const struct conf_credential *c, const 
         int r;
 
         old = grants_find(gs, cache_key(c->name, subject, "", key));
-        r = grants_count_for(gs, c);
+        r = grants_reserve(gs, c->index + 1);
         if (r < 0)
                 return PASS(r);
         r = timers_reserve(gs->parts.timers);
@@ -310,6 +324,8 @@ static void grant_written(void *user, int r) {
         if (grant_was_gone(g))
                 return;
         grant_note(g, r);
+        if (grant_settle(g))
+                return;
         if (!g->rotation)
                 grant_plan(g);
         grants_tell_quiet(g->book);
@@ -333,12 +349,17 @@ static void rotation_finish(struct rotation *ro) {
         struct grants *gs = ro->grant->book;
         grant_done_fn *done = ro->done;
         struct grant *g = ro->grant;
+        const bool retired = g->retired;
         void *user = ro->user;
+        char key[CACHE_KEY_SIZE];
 
         ro->result = (struct exchange_result){ 0 };
         rotation_free(ro);
         grant_plan(g);
+        (void) strcpy(key, g->key);
         done(user, &result); /* may be the end of the grant */
+        if (retired && grants_find(gs, key) == g)
+                (void) grant_settle(g);
         exchange_result_done(&result);
         grants_tell_quiet(gs);
 }
@@ -487,7 +508,7 @@ int grant_refresh(struct grant *g, struct upstream *u, struct turn *turn, grant_
 
         if (!ro)
                 return RAISE(-ENOMEM);
-        ro->upstream = u;
+        ro->upstream = upstream_ref(u);
         ro->turn = turn;
         r = grant_open(g, why, &ro->presented);
         if (r < 0)
@@ -528,13 +549,55 @@ static void grant_timer(struct timer *t) {
         }
 }
 
+/* --- another configuration --- */
+
+/* Its credential is not configured any more; its row stays, and what is under way comes home. */
+static void grant_retire(struct grant *g) {
+        if (!g->retired)
+                g->retired = conf_ref(g->credential->conf);
+        (void) grant_settle(g);
+}
+
+static void grant_adopt(struct grant *g, const struct conf_credential *c) {
+        g->retired = conf_free(g->retired);
+        g->credential = c;
+        g->book->count[c->index]++;
+}
+
+void grants_adopt(struct grants *gs, const struct conf *conf) {
+        struct table_node *node, *next;
+
+        /* they are counted anew: no grant_detach() in between counts down */
+        for (size_t i = 0; i < gs->n_count; i++)
+                gs->count[i] = 0;
+        for (node = table_next(&gs->table, NULL); node; node = table_next(&gs->table, node)) {
+                struct grant *g = table_entry(node, struct grant, node);
+                const struct conf_credential *c = conf_find_credential(conf, g->credential->name);
+
+                if (c && credential_type_is_interactive(c->type))
+                        grant_adopt(g, c);
+                else if (!g->retired)
+                        g->retired = conf_ref(g->credential->conf);
+        }
+        for (node = table_next(&gs->table, NULL); node; node = next) {
+                struct grant *g = table_entry(node, struct grant, node);
+
+                next = table_next(&gs->table, node);
+                if (g->retired)
+                        grant_retire(g);
+        }
+}
+
 /* --- beginning and end --- */
 
 int grants_take_up(struct grants *gs, const struct conf_credential *c,
                    const struct record *metadata) {
+        char key[CACHE_KEY_SIZE];
         struct grant *g;
         int r;
 
+        if (grants_find(gs, cache_key(c->name, metadata->subject, "", key)))
+                return 0; /* from before the credential was away */
         r = grants_add(gs, c, metadata->subject, &g);
         if (r < 0)
                 return PASS(r);

@@ -47,6 +47,8 @@ struct grant {
         wall_t expires_at;  /* of the refresh token, as far as is known */
         bool in_doubt;      /* a refresh may have been sent whose answer we do not have */
         bool is_told;       /* the operator knows that the disk does not take it */
+        struct conf
+                *retired;   /* the conf of a credential that is not configured any more, or NULL */
         bool is_gone;       /* forgotten or replaced; waits for what the store still has to say */
         unsigned n_changes; /* that are with the store */
         struct list_link link; /* among those that are gone */
@@ -81,7 +83,14 @@ struct grants *grants_free(struct grants *gs);
  * A daemon that ends while there are any leaves them in doubt. */
 size_t grants_busy(const struct grants *gs);
 
-/* A row that was found at start. 0, -ENOMEM. */
+/* Makes room for so many credentials. 0, -ENOMEM. */
+int grants_reserve(struct grants *gs, size_t n_credentials);
+
+/* From here on this configuration, for which there is room, is in force. Grants of credentials that
+ * are not in it leave memory, with nobody told, when their refresh tokens are on the disk. */
+void grants_adopt(struct grants *gs, const struct conf *conf);
+
+/* A row that was found at start; one that is known already is left alone. 0, -ENOMEM. */
 int grants_take_up(struct grants *gs, const struct conf_credential *c,
                    const struct record *metadata);
 

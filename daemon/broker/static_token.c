@@ -40,6 +40,8 @@ static void static_token_plan(struct static_token *s) {
         const int64_t first = s->credential->warn_before_us;
         mono_t now = clock_mono(s->clock), at;
 
+        if (s->changes)
+                ++*s->changes;
         timer_disarm(s->timers, &s->timer);
         if (!s->token || s->token->never_expires)
                 return;
@@ -98,7 +100,7 @@ static void static_token_timer(struct timer *t) {
         static_token_plan(s);
 }
 
-static void static_token_clear(struct static_token *s) {
+void static_token_clear(struct static_token *s) {
         if (s->token)
                 cache_remove(s->cache, s->token->key);
         s->token = token_unref(s->token);
@@ -148,6 +150,11 @@ int static_token_set(struct static_token *s, struct secret *value, wall_t expire
                             why.text);
         static_token_plan(s);
         return 0;
+}
+
+void static_token_adopt(struct static_token *s, const struct conf_credential *c) {
+        s->credential = c;
+        static_token_plan(s);
 }
 
 void static_token_forget(struct static_token *s) {

@@ -21,6 +21,7 @@ struct static_token {
         struct timers *timers;
         const struct clock *clock;
         const struct change_listener *listener;
+        unsigned *changes;   /* counts what may show in its state; may be NULL */
         struct token *token; /* NULL: none yet, or it ended */
         bool ended;          /* there was one, and it ran out */
         wall_t ended_at;
@@ -36,6 +37,10 @@ void static_token_done(struct static_token *s);
  * past: the token has ended then. 0 or -ENOMEM (nothing has changed). */
 int static_token_set(struct static_token *s, struct secret *value, wall_t expires_at);
 
+/* The same credential in another configuration; broker_load_static_token() sets its token. */
+void static_token_adopt(struct static_token *s, const struct conf_credential *c);
+
+void static_token_clear(struct static_token *s);  /* it has none; nobody is told */
 void static_token_forget(struct static_token *s); /* as if there had never been one */
 
 void static_token_ask(struct static_token *s, struct ask *ask); /* answers at once */

@@ -158,6 +158,10 @@ int broker_page(const struct broker *b, const struct conf_credential *c, const c
         return store->page(store->self, c->name, after, limit, broker_page_row, &walk, why);
 }
 
+unsigned broker_changes(const struct broker *b) {
+        return b->changes;
+}
+
 bool broker_is_fresh(const struct broker *b, const struct conf_credential *conf) {
         struct credential_view v;
 

@@ -38,8 +38,11 @@ int conf_default_path(enum conf_scope scope, char **ret) {
 int conf_index(struct conf *c) {
         int r;
 
+        for (size_t i = 0; i < c->n_providers; i++)
+                c->providers[i]->conf = c;
         r = table_init(&c->names, &random_system);
         for (size_t i = 0; r == 0 && i < c->n_credentials; i++) {
+                c->credentials[i]->conf = c;
                 c->credentials[i]->node.key = c->credentials[i]->name;
                 table_insert(&c->names, &c->credentials[i]->node);
         }
@@ -52,9 +55,21 @@ const struct conf_credential *conf_find_credential(const struct conf *c, const c
         return node ? table_entry(node, struct conf_credential, node) : NULL;
 }
 
+struct conf *conf_ref(const struct conf *c) {
+        struct conf *counted = (struct conf *) (uintptr_t) c; /* the count is nobody's to see */
+
+        if (counted)
+                counted->refs++;
+        return counted;
+}
+
 struct conf *conf_free(struct conf *c) {
         if (!c)
                 return NULL;
+        if (c->refs > 0) {
+                c->refs--;
+                return NULL;
+        }
         for (size_t i = 0; i < c->n_sockets; i++)
                 conf_socket_free(c->sockets[i]);
         for (size_t i = 0; i < c->n_credentials; i++)

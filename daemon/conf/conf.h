@@ -2,8 +2,9 @@
 /*
  * The configuration: design.md section 3
  *
- * Read once by conf_load(), complete and checked, then immutable; a reload makes a new one. Every
- * text is owned by the struct conf and lives as long as it. This header is the one noun of a room
+ * Read by conf_load(), complete and checked, then immutable; a reload makes a new one, and whatever
+ * keeps a pointer into the old one beyond the change holds a reference to it. Every text is owned by
+ * the struct conf and lives as long as it. This header is the one noun of a room
  * above that other rooms may include: it is plain data and drags nothing in but base/.
  *
  * Units:     durations are int64_t *_us.
@@ -108,6 +109,7 @@ struct conf_rule { /* who matches: any of them; all empty: see the field that us
 };
 
 struct conf_provider {
+        const struct conf *conf; /* that it is part of: conf_index() */
         char *name;
         char *dialect;  /* "coze" */
         char *api_url;  /* no slash at the end */
@@ -120,6 +122,7 @@ struct conf_provider {
 };
 
 struct conf_credential {
+        const struct conf *conf; /* that it is part of: conf_index() */
         size_t index;           /* in conf.credentials */
         struct table_node node; /* in conf.names */
         char *name;
@@ -176,6 +179,7 @@ enum conf_scope {
 };
 
 struct conf {
+        unsigned refs; /* besides the owner's; loop thread only */
         enum conf_scope scope;
         char *state_dir;
         char *key_file; /* expanded; state_dir/bearerd.key unless set */
@@ -220,10 +224,14 @@ int conf_default_path(enum conf_scope scope, char **ret);
 int conf_load(const char *path, enum conf_scope scope, struct conf_report *report,
               struct conf **ret);
 
+/* One reference less; the last one releases it. Returns NULL. */
 struct conf *conf_free(struct conf *c);
 AUTO_DEFINE(struct conf, conf_free)
 
-/* Makes the credentials findable by name; done by conf_load(). 0 or -ENOMEM. */
+/* One reference more, to be given back with conf_free(). Returns `c`, which may be NULL. */
+struct conf *conf_ref(const struct conf *c);
+
+/* Makes the credentials findable by name, and lets all parts know of which conf they are; done by conf_load(). 0 or -ENOMEM. */
 int conf_index(struct conf *c);
 
 /* NULL if there is none of that name. In constant time. */

@@ -6,10 +6,14 @@
 
 static void queue_timer(struct timer *t);
 
+void queue_set_rate(struct queue *q, size_t rate) {
+        q->interval_us = US_PER_S / (int64_t) (rate > 0 ? rate : QUEUE_RATE);
+}
+
 int queue_init(struct queue *q, size_t rate, struct timers *timers, const struct clock *clock,
                const struct random *random) {
         *q = (struct queue){ .timers = timers, .clock = clock, .random = random };
-        q->interval_us = US_PER_S / (int64_t) (rate > 0 ? rate : QUEUE_RATE);
+        queue_set_rate(q, rate);
         q->timer.fn = queue_timer;
         list_init(&q->lanes);
         return timers_reserve(timers);

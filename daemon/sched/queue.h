@@ -84,6 +84,7 @@ struct turn { /* embedded in what wants to send */
 /* `rate`: turns a second; 0: QUEUE_RATE. 0, -ENOMEM. */
 int queue_init(struct queue *q, size_t rate, struct timers *timers, const struct clock *clock,
                const struct random *random);
+void queue_set_rate(struct queue *q, size_t rate); /* turns a second; 0: QUEUE_RATE */
 void queue_done(struct queue *q);            /* no lane is left */
 
 int lane_init(struct lane *l, struct queue *q, bool harmless); /* 0, -ENOMEM */

@@ -14,6 +14,8 @@
 #define UPSTREAM_SKEW_MATTERS_S    30 /* to somebody who checks iat and exp */
 
 struct upstream {
+        unsigned refs;
+        struct conf *conf; /* of `provider`; a reference */
         const struct conf_provider *provider;
         const struct dialect *dialect;
         const struct transport *transport;
@@ -31,6 +33,7 @@ struct upstream {
 };
 
 struct upstream_call {
+        struct conf *conf; /* of the credential; a reference */
         struct upstream *upstream;
         struct exchange exchange;
         struct turn *turn;
@@ -52,26 +55,52 @@ int upstream_new(const struct conf_provider *provider, const struct transport *t
         u = calloc(1, sizeof(*u));
         if (!u)
                 return RAISE(-ENOMEM);
-        *u = (struct upstream){ .provider = provider,
-                                .dialect = dialect,
-                                .transport = transport,
-                                .clock = clock,
-                                .random = random };
+        *u = (struct upstream){
+                .refs = 1,
+                .provider = provider,
+                .dialect = dialect,
+                .transport = transport,
+                .clock = clock,
+                .random = random,
+        };
         r = queue_init(&u->queue, provider->requests_per_second, timers, clock, random);
         if (r < 0) {
                 free(u);
                 return PASS(r);
         }
+        u->conf = conf_ref(provider->conf);
         *ret = u;
         return 0;
 }
 
+struct upstream *upstream_ref(struct upstream *u) {
+        u->refs++;
+        return u;
+}
+
 struct upstream *upstream_free(struct upstream *u) {
-        if (!u)
+        if (!u || --u->refs > 0)
                 return NULL;
         queue_done(&u->queue);
+        conf_free(u->conf);
         free(u);
         return NULL;
+}
+
+void upstream_adopt(struct upstream *u, const struct conf_provider *provider) {
+        struct conf *old = u->conf;
+
+        u->conf = conf_ref(provider->conf);
+        u->provider = provider;
+        queue_set_rate(&u->queue, provider->requests_per_second);
+        conf_free(old);
+}
+
+/* Gives back what it holds. */
+static void upstream_call_free(struct upstream_call *call) {
+        upstream_free(call->upstream);
+        conf_free(call->conf);
+        free(call);
 }
 
 struct queue *upstream_queue(struct upstream *u) {
@@ -267,8 +296,8 @@ static void upstream_done(void *user, const struct http_response *resp) {
                 result.refusal.kind = REFUSAL_TRANSIENT; /* soon again, with another date */
         call->done(call->user, &result);
         exchange_result_done(&result);
-        free(call);
         queue_go_on(&u->queue);
+        upstream_call_free(call);
 }
 
 const struct latency *upstream_latency(const struct upstream *u) {
@@ -304,6 +333,8 @@ int upstream_begin(struct upstream *u, struct turn *turn, const struct exchange 
         if (r < 0)
                 return PASS(r);
         u->counters.requests++;
+        call->conf = conf_ref(x->credential->conf);
+        (void) upstream_ref(u);
         *ret = TAKE(call);
         return 0;
 }
@@ -319,6 +350,6 @@ struct upstream_call *upstream_cancel(struct upstream_call *call) {
                 turn_end(call->turn, TURN_UNREACHABLE, -1);
         else
                 turn_drop(call->turn);
-        free(call);
+        upstream_call_free(call);
         return NULL;
 }

@@ -22,12 +22,18 @@ struct upstream_call;
 /* Called once, from the loop. `result` may be emptied with TAKE(); the rest is released after the call. */
 typedef void upstream_done_fn(void *user, struct exchange_result *result);
 
-/* All but the timers, which are the loop's, are borrowed as well. 0, -ENOMEM. */
+/* All but the timers, which are the loop's, are borrowed as well, but for a reference to the configuration of `provider`. 0,
+ * -ENOMEM. */
 int upstream_new(const struct conf_provider *provider, const struct transport *transport,
                  const struct clock *clock, const struct random *random, struct timers *timers,
                  struct upstream **ret);
-struct upstream *upstream_free(struct upstream *u); /* all calls must be done or cancelled, and no
-                                                     * lane left; returns NULL */
+struct upstream *upstream_ref(struct upstream *u);
+
+/* One reference less; calls under way hold theirs. No lane may be left at the last one. Returns NULL. */
+struct upstream *upstream_free(struct upstream *u);
+
+/* The same server, as another configuration has it. */
+void upstream_adopt(struct upstream *u, const struct conf_provider *provider);
 
 /* How long its answers took, those that never came left out. Valid as long as it is. */
 const struct latency *upstream_latency(const struct upstream *u);
