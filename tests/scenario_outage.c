@@ -322,6 +322,43 @@ START_TEST(a_first_refusal_teaches_the_time)
 }
 END_TEST
 
+static const struct {
+        int64_t date_s, expires_s; /* from now on: what the provider says ... */
+        int64_t left_s;            /* ... and what is believed */
+} leaps[] = {
+        { 0, 900, 900 },
+        { -600, 300, 300 },      /* only the Date is behind */
+        { -86400, 300, 300 },    /* ... by a day, and cut to what was asked for */
+        { -600, 1200, 900 },     /* never more than was asked for */
+        { -3600, -2700, 900 },   /* all of its clock is behind */
+        { 3600, 4500, 900 },     /* or before */
+        { -30, 870, 900 },       /* a little is no leap */
+        { INT64_MIN / 4, 900, 900 }, /* not even a date */
+};
+
+START_TEST(a_leap_of_the_providers_clock)
+{
+        struct caller first, c;
+        struct world w;
+        char body[128];
+
+        world_start(&w);
+        caller_ask(&w, &first, BOT, "", -1, 30, NULL);
+        world_grant(&w, 900);
+        world_pass(&w, 100 * US_PER_S);
+        caller_ask(&w, &c, BOT, "", 0, 30, first.fingerprint);
+        (void) snprintf(body, sizeof(body), "{\"access_token\":\"czs_x\",\"expires_in\":%lld}",
+                        (long long) (w.clock.wall.s + leaps[_i].expires_s));
+        fake_transport_answer(w.transport, 200, body,
+                              leaps[_i].date_s < -US_PER_S ? 0 : w.clock.wall.s + leaps[_i].date_s,
+                              -1);
+        ck_assert_int_eq(c.kind, ANSWER_TOKEN);
+        ck_assert_int_ge(c.left_us, (leaps[_i].left_s - 1) * US_PER_S);
+        ck_assert_int_le(c.left_us, leaps[_i].left_s * US_PER_S);
+        world_done(&w);
+}
+END_TEST
+
 START_TEST(a_forecast)
 {
         struct credential_view v;
@@ -362,6 +399,7 @@ static void add(TCase *tc) {
         tcase_add_test(tc, callers_go_first);
         tcase_add_test(tc, endless_subjects_have_an_end);
         tcase_add_loop_test(tc, a_first_refusal_teaches_the_time, 0, 2);
+        tcase_add_loop_test(tc, a_leap_of_the_providers_clock, 0, N_ELEMENTS(leaps));
         tcase_add_test(tc, a_forecast);
 }
 

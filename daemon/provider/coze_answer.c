@@ -306,6 +306,8 @@ static bool coze_read_lifetime(struct coze_answer *a) {
                 return false;
         }
         a->result->lifetime_us = left * US_PER_S;
+        if (expires_in >= COZE_ABSOLUTE_S && a->result->has_skew)
+                a->result->lifetime_dated_us = a->result->lifetime_us;
         return true;
 }
 

@@ -248,12 +248,29 @@ static void upstream_judge(struct upstream_call *call, const struct exchange_res
         upstream_log_state(u, before);
 }
 
+/* The provider's clock is suddenly far behind where it was, and a lifetime hangs on it: if only the
+ * Date is wrong, the token is dead earlier than it says. If all of its clock is, the shorter
+ * lifetime would be over already. */
+static void upstream_doubt_date(const struct upstream *u, struct exchange_result *result) {
+        int64_t leap_s = clock_wall(u->clock).s + result->skew_s - upstream_now(u).s;
+        int64_t shorter_us;
+
+        if (!u->has_skew || !result->has_skew || result->lifetime_dated_us == 0 ||
+            leap_s > -UPSTREAM_SKEW_NOTEWORTHY_S ||
+            __builtin_mul_overflow(leap_s, US_PER_S, &shorter_us))
+                return;
+        shorter_us += result->lifetime_dated_us;
+        if (shorter_us > 0 && shorter_us < result->lifetime_us)
+                result->lifetime_us = shorter_us;
+}
+
 /* An error page may be anybody's, and so may its date. */
 static void upstream_take_date(struct upstream_call *call, struct exchange_result *result) {
         enum refusal_kind kind = result->refusal.kind;
 
         if (!result->has_skew || kind == REFUSAL_TRANSIENT || kind == REFUSAL_NONSENSE)
                 return;
+        upstream_doubt_date(call->upstream, result);
         upstream_learn_clock(call->upstream, result->skew_s);
         if (upstream_was_misdated(call, result))
                 result->refusal.kind = REFUSAL_PENDING;
