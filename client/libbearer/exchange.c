@@ -190,24 +190,24 @@ static int exchange_receive(struct exchange *x, int64_t now_us, struct wire_answ
         return -EAGAIN;
 }
 
+/* The time is looked at last: what has come by then counts, and everything is tried once. */
 int exchange_step(struct exchange *x, int64_t now_us, struct wire_answer *ret) {
         int r;
 
         for (;;) {
-                if (now_us >= x->until_us) {
-                        exchange_hang_up(x);
-                        return x->refusal < 0 ? x->refusal : -ETIMEDOUT;
-                }
-                if (x->state == EXCHANGE_RECEIVE) {
+                const bool last = x->state == EXCHANGE_RECEIVE;
+
+                if (last)
                         r = exchange_receive(x, now_us, ret);
-                        if (r == -EAGAIN)
-                                continue;
-                        return r;
-                }
-                r = x->state == EXCHANGE_CONNECT ? exchange_connect(x, now_us) : exchange_send(x);
+                else
+                        r = x->state == EXCHANGE_CONNECT ? exchange_connect(x, now_us)
+                                                         : exchange_send(x);
+                if ((last && r == -EAGAIN) || (!last && r == 1))
+                        continue;
+                if (r == 0 && now_us >= x->until_us)
+                        r = x->refusal < 0 ? x->refusal : -ETIMEDOUT;
                 if (r < 0)
                         exchange_hang_up(x);
-                if (r <= 0)
-                        return r;
+                return r;
         }
 }
