@@ -315,15 +315,16 @@ static const struct {
         { EXCHANGE_DEVICE_POLL, 0, -1, "{\"access_token\":\"a\",\"expires_in\":3.6e3}", "a", NULL,
           3598, 0, NULL },
 
-        /* a JWT's token never counts for longer than was asked for */
+        /* a JWT's token never counts for longer than was asked for; from when we asked, if a clock
+         * is off */
         { EXCHANGE_JWT_BEARER, 3600, -1, "{\"access_token\":\"czs_a\",\"expires_in\":1790003600}",
           "czs_a", NULL, 3600, 3600, NULL },
         { EXCHANGE_JWT_BEARER, 3600, -1, "{\"access_token\":\"czs_a\",\"expires_in\":1790009999}",
-          "czs_a", NULL, 3600, 3600, NULL },
+          "czs_a", NULL, 3598, 3600, NULL },
         { EXCHANGE_JWT_BEARER, 3600, -1, "{\"access_token\":\"czs_a\",\"expires_in\":1790000900}",
           "czs_a", NULL, 900, 3600, NULL },
         { EXCHANGE_JWT_BEARER, 0, -1, "{\"access_token\":\"czs_a\",\"expires_in\":1790003600}",
-          "czs_a", NULL, 900, 900, NULL },
+          "czs_a", NULL, 898, 900, NULL },
         { EXCHANGE_JWT_BEARER, 0, -1,
           "{\"access_token\":\"czs_a\",\"expires_in\":600,\"refresh_token\":\"r\"}", "czs_a", NULL,
           598, 900, NULL },

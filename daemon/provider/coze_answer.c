@@ -198,10 +198,15 @@ static int64_t coze_skew(const struct coze_answer *a) {
         return 0;
 }
 
+/* Seconds from the request to its answer. */
+static int64_t coze_took(const struct coze_answer *a) {
+        return a->received.s > a->sent.s ? a->received.s - a->sent.s : 0;
+}
+
 /* Seconds left of an `expires_in` at the moment of receipt. */
 static int64_t coze_remaining(const struct coze_answer *a, int64_t expires_in) {
         int64_t skew = a->result->has_skew ? a->result->skew_s : 0;
-        int64_t took = a->received.s > a->sent.s ? a->received.s - a->sent.s : 0;
+        int64_t took = coze_took(a);
 
         if (expires_in < COZE_ABSOLUTE_S)
                 return expires_in - took;
@@ -323,14 +328,19 @@ static int coze_read_secret(struct json_object *o, const char *key, struct secre
 /* For how long the JWT's token was to live. */
 static void coze_limit_lifetime(struct coze_answer *a) {
         struct exchange_result *result = a->result;
+        int64_t limit;
 
         if (a->x->kind != EXCHANGE_JWT_BEARER)
                 return;
         result->lifetime_requested_us = (a->x->duration_s > 0 ? a->x->duration_s
                                                               : COZE_JWT_DEFAULT_S) *
                                         US_PER_S;
-        if (result->lifetime_us > result->lifetime_requested_us)
-                result->lifetime_us = result->lifetime_requested_us;
+        limit = result->lifetime_requested_us;
+        if (result->lifetime_us > limit + COZE_SKEW_IGNORED_S * US_PER_S &&
+            limit > coze_took(a) * US_PER_S)
+                limit -= coze_took(a) * US_PER_S; /* a clock is off: it began when we had sent */
+        if (result->lifetime_us > limit)
+                result->lifetime_us = limit;
 }
 
 static int coze_read_tokens(struct coze_answer *a) {

@@ -73,7 +73,6 @@ static struct {
         unsigned long n_requests;
         int64_t second; /* that the newest slot counts */
         unsigned per_s[PROVIDERS][64];
-        mono_t line_free; /* fault_single_line */
 } net;
 
 static struct {
@@ -444,12 +443,9 @@ static void answer_in(struct request *x, int64_t us) {
         mono_t at = mono_add(sim_now, us);
 
         x->arrives = false;
-        if (fault_single_line) {
-                if (mono_before(at, net.line_free))
-                        at = net.line_free;
-                net.line_free = at;
-                x->gives_up = mono_add(at, US_PER_S);
-        }
+        for (unsigned p = 0; fault_single_line && p < PROVIDERS; p++)
+                if (p != x->provider && providers[p].weather >= LIMITING)
+                        at = x->gives_up; /* behind what waits for that one */
         if (!mono_before(at, x->gives_up)) {
                 at = x->gives_up;
                 x->outcome = HTTP_UNKNOWN;

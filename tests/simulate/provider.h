@@ -91,7 +91,7 @@ unsigned provider_worst_hour(void); /* the most requests that an hour of outage 
 unsigned long provider_requests(void);
 extern unsigned provider_budget; /* 0: the law is not enforced */
 /* Faults between the daemon and the network */
-extern bool fault_single_line;    /* answers come one after another, of all providers */
+extern bool fault_single_line;    /* an outage of one provider holds up the answers of all */
 extern unsigned fault_repeats;    /* each request is sent so many times more */
 extern bool fault_presents_first; /* the first refresh token, not the one that is meant */
 

@@ -117,7 +117,8 @@ const char *sim_when(void) {
 
 /* The daemon's log is part of the trace, and goes nowhere without one: thousands of weeks pass
  * here. */
-void __wrap_log_write(enum log_level level, const char *format, ...);
+void __wrap_log_write(enum log_level level, const char *format, ...)
+        __attribute__((format(printf, 2, 3)));
 void __wrap_log_write(enum log_level level, const char *format, ...) {
         va_list ap;
 
