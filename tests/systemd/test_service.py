@@ -248,8 +248,8 @@ class Service(Booted):
         run("systemctl", "start", "bearerd.socket", "bearerd-units.socket")
         self.start()
         self.token("bearerctl", "--socket", "/run/bearerd/app1/bearerd.sock", "get", "bot")
-        [event] = journal("BEARERD_EVENT=socket_unknown", f"_SYSTEMD_INVOCATION_ID={show('bearerd.service', 'InvocationID')}")
-        self.assertEqual(event["BEARERD_PATH"], "/run/bearerd/units.sock")
+        [event] = journal("BEARERD_EVENT=socket_unused", f"_SYSTEMD_INVOCATION_ID={show('bearerd.service', 'InvocationID')}")
+        self.assertEqual(event["BEARERD_SOCKET"], "/run/bearerd/units.sock")
 
     def test_dynamic_user(self):
         self.configure()
@@ -296,6 +296,24 @@ class Service(Booted):
                 self.token()  # who waits for the provider when the daemon stops is told to ask again
                 eventually(lambda: load.answers > before + 20 or load.failures, "answers after a restart")
         self.assertEqual(load.failures, [])
+
+    def test_reload_under_load(self):
+        """A good configuration is taken whole, a bad one is refused whole; callers notice neither."""
+        self.configure()
+        self.start()
+        self.token()
+        pid, good = show("bearerd.service", "MainPID"), (ETC / "bearerd.conf").read_text()
+        with Load(SOCKET) as load:
+            (ETC / "bearerd.conf").write_text(good + "\n[credential more]\nprovider = coze-test\ntype = pat\n")
+            run("systemctl", "reload", "bearerd.service")
+            eventually(lambda: "more" in run("bearerctl", "list").stdout.split(), "the new credential is there")
+            (ETC / "bearerd.conf").write_text(good + "typ = jwt\n")
+            run("systemctl", "reload", "bearerd.service")
+            eventually(lambda: journal("BEARERD_EVENT=reload_refused", f"_PID={pid}"), "the journal says that it is refused")
+            eventually(lambda: "bearerd.conf" in show("bearerd.service", "StatusText"), "systemctl status says why")
+            self.assertIn("more", run("bearerctl", "list").stdout.split())
+        self.assertEqual(load.failures, [])
+        self.assertEqual((show("bearerd.service", "MainPID"), show("bearerd.service", "ActiveState")), (pid, "active"))
 
     def test_no_network(self):
         """It starts without one, and answers as soon as the provider does."""
