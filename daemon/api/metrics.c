@@ -79,6 +79,13 @@ static void metrics_renewals(struct metrics *m, const char *name) {
         }
 }
 
+static void metrics_survives(struct metrics *m, const char *name) {
+        if (m->view.survives_for_ever)
+                metrics_sample(m, name, "} +Inf\n");
+        else if (m->view.has_survives)
+                metrics_sample(m, name, "} %" PRId64 "\n", m->view.survives_us / US_PER_S);
+}
+
 static void metrics_waiting(struct metrics *m, const char *name) {
         metrics_sample(m, name, "} %zu\n", m->view.waiting);
 }
@@ -104,6 +111,8 @@ static const struct {
         { "grants", "gauge", NULL, "Grants that are kept.", metrics_grants },
         { "renewals", "counter", NULL, "Attempts to obtain a token, by how they ended.",
           metrics_renewals },
+        { "survives_seconds", "gauge", "seconds",
+          "How long its own token is good should the provider go down now.", metrics_survives },
         { "callers_waiting", "gauge", NULL, "Callers who wait for a token.", metrics_waiting },
         { "tokens_handed_out", "counter", NULL, "Answers that were a token.", metrics_handed_out },
 };
@@ -177,6 +186,25 @@ static void metrics_write_latency(struct metrics *m) {
         }
 }
 
+static void metrics_write_breakers(struct metrics *m) {
+        static const char name[] = "provider_breaker";
+        const struct conf *conf = server_parts(m->call->server)->conf;
+
+        metrics_head(m, name, "gauge", NULL,
+                     "1 for the state that the provider's circuit breaker is in, else 0.");
+        for (size_t p = 0; p < conf->n_providers; p++) {
+                struct upstream_view v;
+
+                if (!metrics_shows(m, conf->providers[p]))
+                        continue;
+                broker_view_provider(m->broker, conf->providers[p], &v);
+                for (size_t i = 0; i < BREAKER_STATE_MAX; i++)
+                        (void) fprintf(m->out, "bearerd_%s{provider=\"%s\",state=\"%s\"} %d\n",
+                                       name, conf->providers[p]->name, breaker_state_names[i],
+                                       v.state == i);
+        }
+}
+
 static void metrics_write(struct metrics *m) {
         metrics_head(m, "build_info", "gauge", NULL, "1; the version of bearerd.");
         (void) fprintf(m->out, "bearerd_build_info{version=\"%s\"} 1\n", BEARERD_VERSION);
@@ -185,6 +213,7 @@ static void metrics_write(struct metrics *m) {
                        atomic_load(&server_streams(m->call->server)->n));
         for (size_t i = 0; i < N_ELEMENTS(metrics_of_credentials); i++)
                 metrics_write_credentials(m, i);
+        metrics_write_breakers(m);
         metrics_write_latency(m);
         if (!m->is_old)
                 (void) fputs("# EOF\n", m->out);

@@ -101,6 +101,12 @@ class Metrics(EndToEnd):
         self.assertEqual(self.sample("bearerd_upstream_duration_seconds_count", provider="coze-test"), 1)
         self.assertGreater(self.sample("bearerd_upstream_duration_seconds_sum", provider="coze-test"), 0)
 
+    def test_forecast(self):
+        self.assertEqual(self.sample("bearerd_provider_breaker", provider="coze-test", state="closed"), 1)
+        self.assertEqual(self.sample("bearerd_survives_seconds", credential="pat"), float("inf"))
+        self.daemon.token("developer")
+        self.assertTrue(0 < self.sample("bearerd_survives_seconds", credential="developer") <= 900)
+
     def test_only_what_the_socket_shows(self):
         self.daemon.token("developer")
         samples = self.metrics(f"{self.directory}/app1.sock")
