@@ -16,7 +16,7 @@
 #define SESSIONS     32
 #define LOGINS       8
 #define SERVED_US    (15 * US_PER_S) /* when all is well */
-#define LIFE_GAP_US  (3 * US_PER_S)  /* headers and claims are in whole seconds */
+#define LIFE_GAP_US  HTTP_TIMEOUT_US /* a Date tells the clock no better than the answer took */
 #define HOURS_WANTED 26              /* the longest life of a token, and some */
 
 struct target {
