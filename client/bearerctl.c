@@ -326,9 +326,7 @@ static void help_print(void) {
                 (void) snprintf(left, sizeof(left), "%s %s", verbs[i].name, verbs[i].operands);
                 (void) printf("  %-25s %s\n", left, verbs[i].help);
         }
-        (void) puts("\nExamples:\n"
-                    "  bearerctl get bot --header | curl -H @- https://api.coze.cn/v1/workspaces\n"
-                    "  bearerctl exec bot -- python3 app.py\n"
+        (void) puts("\nExample: bearerctl exec bot -- python3 app.py\n"
                     "\nExit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable,\n"
                     "4 access denied, 5 authorization required, 6 upstream failed. See man bearerctl");
 }

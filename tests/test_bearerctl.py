@@ -422,7 +422,7 @@ class Usage(Case):
             self.expect(alias, 0, out)
         verbs = re.findall(r"^  (\w+)(?: .*?)?  +\w", out, re.M)
         self.assertEqual(verbs, ["get", "exec", "set", "login", "logout", "authorizations", "list",
-                                 "status", "watch", "explain", "check", "rekey", "health",
+                                 "status", "watch", "explain", "check", "reload", "rekey", "health",
                                  "help"])
         for verb in verbs:
             code, text, err = self.run_ctl("help", verb)
