@@ -16,6 +16,7 @@
 #define HOUR_MAX    4096
 #define STORM_S     10
 #define STORM_MAX   620 /* requests to one provider in STORM_S: 50 a second, and a burst of 100 */
+#define DOUBTED_US  (12 * US_PER_MIN) /* the longest min_ttl that callers must get */
 #define RECOVERY_US (7 * US_PER_MIN)
 
 const char *const weather_names[WEATHER_MAX] = { "fine",    "slow",     "flaky",    "lossy",
@@ -235,6 +236,7 @@ static void lie(struct request *x, bool jwt, int64_t *expires_in) {
         switch (dice_below(7)) {
         case 0:
                 x->date += dice_between(60, 4000);
+                providers[x->provider].leaps_back = true;
                 break;
         case 1:
                 if (jwt)
@@ -399,6 +401,18 @@ static void act(struct request *x) {
 
 /* --- requests on their way --- */
 
+/* A Date that goes back is doubted, and so is the lifetime that comes with it: for as long as such
+ * a token lives, less is had than is asked for. */
+static void provider_is_doubted(const struct request *x) {
+        struct provider_state *s = &providers[x->provider];
+
+        if (!s->leaps_back || x->outcome != HTTP_ANSWERED)
+                return;
+        provider_trouble(x->provider, DOUBTED_US);
+        if (x->status == 200 && s->weather == FINE)
+                s->leaps_back = false;
+}
+
 static void request_free(struct request *x) {
         agenda_remove(&x->timer);
         list_remove(&x->link);
@@ -433,6 +447,7 @@ static void request_finish(struct request *x) {
         }
         if (x->presents)
                 x->presents->presented--; /* done() may present it once more */
+        provider_is_doubted(x);
         sim_note("answer", x->outcome == HTTP_ANSWERED ? "answered" : resp.problem, x->provider,
                  x->status);
         x->done(x->user, &resp);

@@ -62,6 +62,8 @@ struct token_truth {
 
 struct provider_state {
         enum weather weather;
+        /* Its Date goes, or seems to go, behind what the daemon has seen: that answer is doubted */
+        bool leaps_back;
         int64_t offset_s;   /* of its clock from true time */
         mono_t calm_from;   /* there was trouble until then, or there will be */
         bool deactivated;   /* all its applications are */

@@ -122,6 +122,7 @@ static void fate_leap(void) {
 
         sim_note("leap", "", p, s);
         providers[p].offset_s += s;
+        providers[p].leaps_back |= s < 0;
         provider_trouble(p, 0);
 }
 
