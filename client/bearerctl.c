@@ -326,9 +326,10 @@ static void help_print(void) {
                 (void) snprintf(left, sizeof(left), "%s %s", verbs[i].name, verbs[i].operands);
                 (void) printf("  %-25s %s\n", left, verbs[i].help);
         }
-        (void) puts("\nExample: bearerctl exec bot -- python3 app.py\n"
-                    "\nExit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable,\n"
-                    "4 access denied, 5 authorization required, 6 upstream failed. See man bearerctl");
+        (void) puts(
+                "\nExample: bearerctl exec bot -- python3 app.py\n"
+                "\nExit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable,\n"
+                "4 access denied, 5 authorization required, 6 upstream failed. See man bearerctl");
 }
 
 static void help_print_verb(const struct verb *verb) {

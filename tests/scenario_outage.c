@@ -327,12 +327,12 @@ static const struct {
         int64_t left_s;            /* ... and what is believed */
 } leaps[] = {
         { 0, 900, 900 },
-        { -600, 300, 300 },      /* only the Date is behind */
-        { -86400, 300, 300 },    /* ... by a day, and cut to what was asked for */
-        { -600, 1200, 900 },     /* never more than was asked for */
-        { -3600, -2700, 900 },   /* all of its clock is behind */
-        { 3600, 4500, 900 },     /* or before */
-        { -30, 870, 900 },       /* a little is no leap */
+        { -600, 300, 300 },          /* only the Date is behind */
+        { -86400, 300, 300 },        /* ... by a day, and cut to what was asked for */
+        { -600, 1200, 900 },         /* never more than was asked for */
+        { -3600, -2700, 900 },       /* all of its clock is behind */
+        { 3600, 4500, 900 },         /* or before */
+        { -30, 870, 900 },           /* a little is no leap */
         { INT64_MIN / 4, 900, 900 }, /* not even a date */
 };
 

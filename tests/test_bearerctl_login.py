@@ -536,7 +536,8 @@ class Signals(LoginCase):
         for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
             broker = self.broker(by_code())
             process = subprocess.Popen([base.BEARERCTL, "login", "tv"], env=self.env,
-                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                       preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
             broker.wait_for_polls(1)
             process.send_signal(number)
             out, err = process.communicate(timeout=TIMEOUT)

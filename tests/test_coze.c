@@ -294,8 +294,8 @@ static const struct {
         { EXCHANGE_REFRESH_TOKEN, 0, -1, "{\"access_token\":\"czu_a\",\"refresh_token\":\"r\"}",
           NULL, "r", 0, 0, "no expires_in" },
         { EXCHANGE_REFRESH_TOKEN, 0, -1,
-          "{\"access_token\":\"czu_a\",\"expires_in\":1790000900000,\"refresh_token\":\"r\"}",
-          NULL, "r", 0, 0, "neither seconds" },
+          "{\"access_token\":\"czu_a\",\"expires_in\":1790000900000,\"refresh_token\":\"r\"}", NULL,
+          "r", 0, 0, "neither seconds" },
 
         /* relative to when the request was sent; no clock matters */
         { EXCHANGE_REFRESH_TOKEN, 0, NOW + 300, "{\"access_token\":\"a\",\"expires_in\":3600}", "a",

@@ -20,8 +20,8 @@ struct caller {
         bool is_admin;
         unsigned generation;       /* of the configuration that `socket` and `is_admin` follow */
         struct listener *listener; /* the server's */
-        int fd;     /* of the connection, which lives longer; -1: none */
-        uid_t view; /* see unit.h */
+        int fd;                    /* of the connection, which lives longer; -1: none */
+        uid_t view;                /* see unit.h */
 };
 
 /* What the rules of a configuration need to know about a caller besides uid and gid, which cost nothing. */

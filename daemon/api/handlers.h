@@ -16,7 +16,7 @@ struct reply token_post(struct call *call);
 struct reply credentials_list(struct call *call); /* credentials.c */
 struct reply credentials_get(struct call *call);
 struct reply credentials_put_secret(struct call *call);
-struct reply access_get(struct call *call); /* access.c */
+struct reply access_get(struct call *call);    /* access.c */
 struct reply grants_delete(struct call *call); /* grants.c */
 struct reply grants_subjects(struct call *call);
 struct reply authorizations_post(struct call *call); /* authorizations.c */
@@ -31,8 +31,8 @@ struct reply health_live(struct call *call); /* health.c */
 struct reply health_ready(struct call *call);
 
 /* True, and MHD's answer in *ret_done, if the token was in the cache (token.c). */
-bool token_get_fast(struct server *s, struct MHD_Connection *connection,
-                    struct caller *caller, const char *name, enum MHD_Result *ret_done);
+bool token_get_fast(struct server *s, struct MHD_Connection *connection, struct caller *caller,
+                    const char *name, enum MHD_Result *ret_done);
 
 /* Parses the body as a JSON object with no other members than those in `allowed` (NULL at the end). 0 and *ret, which the
  * caller wipes; else -EINVAL and the reply to send. */

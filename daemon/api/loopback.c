@@ -54,7 +54,7 @@ struct loopback_use { /* where the redirect_uri of one credential leads */
 
 struct loopback {
         struct loopback_parts parts;
-        struct loopback_use *uses; /* as conf->credentials */
+        struct loopback_use *uses;           /* as conf->credentials */
         struct loopback_address **addresses; /* of all configurations: doors outlive theirs */
         size_t n_addresses;
         struct list_link doors;

@@ -87,9 +87,9 @@ struct server {
         /* owned by the serving thread */
         struct list_link connections; /* struct connection */
         size_t n_connections, peak;   /* `peak` since memory was last given back */
-        size_t n_suspended;         /* connections */
-        size_t n_requests;          /* begun and not completed */
-        size_t n_unheard;           /* connections whose first request has not come */
+        size_t n_suspended;           /* connections */
+        size_t n_requests;            /* begun and not completed */
+        size_t n_unheard;             /* connections whose first request has not come */
         struct crowd crowd;
         mono_t now;   /* when this turn of the loop began */
         mono_t retry; /* for those starved; MONO_NEVER: nobody is */

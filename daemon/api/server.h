@@ -36,7 +36,7 @@ struct reload_outcome { /* all borrowed */
 
 typedef void reload_done_fn(void *user, const struct reload_outcome *outcome);
 
-struct server_parts { /* all borrowed until the server has stopped */
+struct server_parts {                    /* all borrowed until the server has stopped */
         const struct conf *conf;         /* the first; server_prepare() brings others */
         struct broker *broker;           /* only touched on the loop */
         const struct loopback *loopback; /* the same */

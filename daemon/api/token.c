@@ -145,8 +145,8 @@ static enum MHD_Result token_queue(struct server *s, struct MHD_Connection *conn
         return done;
 }
 
-bool token_get_fast(struct server *s, struct MHD_Connection *connection,
-                    struct caller *caller, const char *name, enum MHD_Result *ret_done) {
+bool token_get_fast(struct server *s, struct MHD_Connection *connection, struct caller *caller,
+                    const char *name, enum MHD_Result *ret_done) {
         const struct server_parts *p = server_parts(s);
         const struct conf_credential *credential = caller_find_credential(caller, server_conf(s),
                                                                           name);
@@ -207,12 +207,12 @@ static void token_answered(struct ask *ask, const struct answer *a) {
                 audit_record(server_parts(call->server)->audit, AUDIT_HANDED_OUT, call->caller,
                              call->credential->name, call->subject, a->token->fingerprint);
         } else
-                reply = reply_upstream_error(
-                        token_answers[a->kind].status, token_answers[a->kind].error, a->why.text,
-                        a->upstream,
-                        a->kind == ANSWER_UNAVAILABLE || a->kind == ANSWER_SLOW_DOWN
-                                ? a->retry_after_us
-                                : -1);
+                reply = reply_upstream_error(token_answers[a->kind].status,
+                                             token_answers[a->kind].error, a->why.text, a->upstream,
+                                             a->kind == ANSWER_UNAVAILABLE ||
+                                                             a->kind == ANSWER_SLOW_DOWN
+                                                     ? a->retry_after_us
+                                                     : -1);
         call_return(call, reply);
 }
 

@@ -31,7 +31,7 @@ struct unit_visit { /* one connection */
         struct list_link link;
         int fd;
         struct unit_address address;
-        pid_t pid; /* of the service manager's helper */
+        pid_t pid;                        /* of the service manager's helper */
         const struct conf_socket *socket; /* NULL: it is no more */
         const struct conf_credential *credential;
         struct variant variant; /* plain */

@@ -22,7 +22,8 @@
 #include "broker/change.h"
 #include "sched/upstream.h"
 
-#define ENTRIES_MAX 16384 /* of one credential that are not grants: subjects and variants of a jwt */
+#define ENTRIES_MAX                                                                                \
+        16384 /* of one credential that are not grants: subjects and variants of a jwt */
 
 enum entry_state {
         ENTRY_IDLE,     /* no token, nothing under way */
@@ -43,11 +44,11 @@ struct entry_pool {
         const struct clock *clock;
         const struct random *random;
         const struct change_listener *listener;
-        size_t count[ENTRY_STATE_MAX]; /* of entries in each state */
-        size_t n_subjects;             /* of entries with a subject */
-        size_t n_waiting;              /* callers */
+        size_t count[ENTRY_STATE_MAX];       /* of entries in each state */
+        size_t n_subjects;                   /* of entries with a subject */
+        size_t n_waiting;                    /* callers */
         uint64_t outcomes[REFUSAL_KIND_MAX]; /* of exchanges; REFUSAL_NONE: a token */
-        struct refusal last_refusal;   /* kind REFUSAL_NONE: there was none, or it is over */
+        struct refusal last_refusal;         /* kind REFUSAL_NONE: there was none, or it is over */
         wall_t last_refusal_at;
 
         unsigned *changes;         /* counts what may show in a state */

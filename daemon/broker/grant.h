@@ -44,9 +44,9 @@ struct grant {
         const struct conf_credential *credential;
         const char *subject; /* behind the key */
         wall_t obtained_at;
-        wall_t expires_at;  /* of the refresh token, as far as is known */
-        bool in_doubt;      /* a refresh may have been sent whose answer we do not have */
-        bool is_told;       /* the operator knows that the disk does not take it */
+        wall_t expires_at; /* of the refresh token, as far as is known */
+        bool in_doubt;     /* a refresh may have been sent whose answer we do not have */
+        bool is_told;      /* the operator knows that the disk does not take it */
         struct conf
                 *retired;   /* the conf of a credential that is not configured any more, or NULL */
         bool is_gone;       /* forgotten or replaced; waits for what the store still has to say */

@@ -15,21 +15,21 @@
 struct credential { /* what a struct conf_credential becomes at run time */
         struct broker *broker;
         struct upstream *upstream;
-        struct lane lane;                 /* at its provider; not for static types */
-        bool stays;                       /* while the configuration changes: it has a successor */
-        struct conf *conf;                /* of one that is not configured any more; a reference */
-        struct list_link link;            /* among those */
+        struct lane lane;         /* at its provider; not for static types */
+        bool stays;               /* while the configuration changes: it has a successor */
+        struct conf *conf;        /* of one that is not configured any more; a reference */
+        struct list_link link;    /* among those */
         struct list_link leaving; /* struct entry of those, until what is under way is home */
-        struct entry_pool pool;           /* jwt */
+        struct entry_pool pool;   /* jwt */
         struct static_token static_token; /* pat, sat */
 };
 
 struct broker {
         struct broker_parts parts;
-        struct upstream **upstreams;    /* as conf->providers */
+        struct upstream **upstreams;     /* as conf->providers */
         struct credential **credentials; /* as conf->credentials; each stays where it is */
-        struct table entries;           /* struct entry by key */
-        struct list_link leaving;       /* struct credential that are not configured any more */
+        struct table entries;            /* struct entry by key */
+        struct list_link leaving;        /* struct credential that are not configured any more */
         struct grants *grants;
         struct authorizations *authorizations;
         unsigned changes; /* of what may show in a state */

@@ -88,7 +88,7 @@ enum socket_protocol {
 extern const char *const socket_protocol_names[SOCKET_PROTOCOL_MAX];
 
 enum audit_mode {
-        AUDIT_ALL,      /* the default: tokens handed out, and refusals */
+        AUDIT_ALL, /* the default: tokens handed out, and refusals */
         AUDIT_REFUSALS,
         AUDIT_OFF,
         AUDIT_MODE_MAX,
@@ -123,8 +123,8 @@ struct conf_provider {
 
 struct conf_credential {
         const struct conf *conf; /* that it is part of: conf_index() */
-        size_t index;           /* in conf.credentials */
-        struct table_node node; /* in conf.names */
+        size_t index;            /* in conf.credentials */
+        struct table_node node;  /* in conf.names */
         char *name;
         const struct conf_provider *provider;
         enum credential_type type;
@@ -152,7 +152,7 @@ struct conf_credential {
         enum keep_fresh keep_fresh;
         char *token_file_out; /* NULL: none */
         mode_t token_file_mode;
-        gid_t token_file_group; /* (gid_t) -1: unchanged */
+        gid_t token_file_group;                                /* (gid_t) -1: unchanged */
         struct conf_list on_change, on_authorization_required; /* commands; n 0: none */
         int64_t remind_every_us;
         const struct conf_credential *fallback; /* NULL: none; never a cycle */

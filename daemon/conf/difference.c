@@ -82,7 +82,8 @@ enum conf_change conf_compare_credentials(const struct conf_credential *a,
                                difference_list(&a->on_change, &b->on_change) &&
                                difference_list(&a->on_authorization_required,
                                                &b->on_authorization_required) &&
-                               a->remind_every_us == b->remind_every_us && a->role == b->role && a->keep_fresh == b->keep_fresh &&
+                               a->remind_every_us == b->remind_every_us && a->role == b->role &&
+                               a->keep_fresh == b->keep_fresh &&
                                difference_text(a->fallback ? a->fallback->name : NULL,
                                                b->fallback ? b->fallback->name : NULL)
                        ? CONF_SAME

@@ -23,8 +23,8 @@
 #include "sched/breaker.h"
 #include "sched/timer.h"
 
-#define QUEUE_ACTIVE_MAX 8   /* turns under way at one provider; it bounds what an outage costs */
-#define QUEUE_LANE_MAX   6   /* ... of one lane */
+#define QUEUE_ACTIVE_MAX 8  /* turns under way at one provider; it bounds what an outage costs */
+#define QUEUE_LANE_MAX   6  /* ... of one lane */
 #define QUEUE_RATE       50 /* turns a second, unless configured; twice as many after a pause */
 
 struct queue {
@@ -85,7 +85,7 @@ struct turn { /* embedded in what wants to send */
 int queue_init(struct queue *q, size_t rate, struct timers *timers, const struct clock *clock,
                const struct random *random);
 void queue_set_rate(struct queue *q, size_t rate); /* turns a second; 0: QUEUE_RATE */
-void queue_done(struct queue *q);            /* no lane is left */
+void queue_done(struct queue *q);                  /* no lane is left */
 
 int lane_init(struct lane *l, struct queue *q, bool harmless); /* 0, -ENOMEM */
 void lane_done(struct lane *l); /* no turn is left; fine if it was never made */

@@ -193,7 +193,7 @@ class Cells(EndToEnd):
             return path.replace("ID", self.begin("hertv")["id"]), None
         if path == "/v1/callback":
             return path, {"url": self.emulator.browse(self.begin("hersite")["authorization_url"])}
-        return path, {} if method == "POST" else None
+        return path, {} if method == "POST" and path != "/v1/reload" else None
 
     def status(self, caller, method, path, socket=None):
         """Of one call; the answer may be a stream that does not end."""
