@@ -213,7 +213,7 @@ class Browser(Grants):
 
     def test_code_is_refused(self):
         for fault, words in (("invalid_client", "kid"), ("internal_error", "internal"), ("html502", "502"),
-                             ("empty200", ""), ("no_access_token", ""), ("no_refresh_token", "refresh token")):
+                             ("empty200", ""), ("no_refresh_token", "refresh token")):
             with self.subTest(fault):
                 self.emulator.heal()
                 self.emulator.fault(fault)
@@ -225,6 +225,16 @@ class Browser(Grants):
         self.emulator.heal()
         self.login("site", "alice")
         self.token("site", "alice")
+
+    def test_code_brings_no_access_token(self):
+        """A refresh token is all that a grant is made of."""
+        self.emulator.fault("no_access_token")
+        begun = self.begin("site", "alice")
+        done = self.come_back(self.emulator.browse(begun["authorization_url"])).json
+        self.assertEqual(done["state"], "succeeded")
+        self.emulator.heal()
+        eventually(lambda: self.ask("site", "alice").status == 200, "the grant is used after its pause")
+        self.assertEqual(self.refreshes(), 1)
 
     def test_pending_are_listed(self):
         begun = [self.begin("site", "alice"), self.begin("app", "bob")]
@@ -374,9 +384,9 @@ class Renewal(Grants):
         return caller
 
     def test_end_waits_for_the_answer(self):
-        """SIGTERM during a refresh: the successor is kept."""
+        """SIGTERM during a refresh: the successor is kept, and who waits for it gets its token."""
         caller = self.stop_in_the_middle(lambda: self.daemon.process.send_signal(signal.SIGTERM))
-        self.assertStatus(caller.answer(), 503, "temporarily_unavailable")
+        self.assertStatus(caller.answer(), 200)
         self.assertEqual(self.daemon.process.wait(LIMIT_S), 0)
         self.daemon.start()
         self.assertNotIn("event=in_doubt", self.daemon.log)
