@@ -1,7 +1,7 @@
 """An idle daemon: it makes no system call but for its deadlines.
 
 It holds a fresh token of an hour that it keeps, and nobody asks. `strace -c -f` counts for so long; the settling after
-the last call to the provider is left out. --seconds 600 for the ten minutes that are promised.
+the last call to the provider, and after the last token (the audit's interval), is left out. --seconds 600 for the ten minutes that are promised.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import time
 
 import rig
 
-SETTLE_S = 20   # the connections to the provider and to the last caller are closed by then
+SETTLE_S = 75   # by then connections are closed, and the repeats of the last audit line are told
 GLANCE_S = 2    # what strace itself costs, by interrupting calls when it comes and goes, shows in so long
 
 
