@@ -188,7 +188,7 @@ static void metrics_write_latency(struct metrics *m) {
 
 static void metrics_write_breakers(struct metrics *m) {
         static const char name[] = "provider_breaker";
-        const struct conf *conf = server_parts(m->call->server)->conf;
+        const struct conf *conf = broker_conf(m->broker);
 
         metrics_head(m, name, "gauge", NULL,
                      "1 for the state that the provider's circuit breaker is in, else 0.");

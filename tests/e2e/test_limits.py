@@ -50,7 +50,8 @@ class Users(EndToEnd):
         finally:
             os.seteuid(0)
         self.exits.enter_context(s)
-        s.sendall(data)
+        if data:  # else it may have been closed already
+            s.sendall(data)
         return s
 
     def serves(self, uid):
