@@ -299,6 +299,123 @@ START_TEST(endless_subjects_have_an_end)
 }
 END_TEST
 
+#define PLACES 5
+
+enum end {
+        GRANTED,
+        FELL_BACK, /* and granted there */
+        TIMED_OUT,
+        WITHDRAWN,
+        DISMISSED,
+        END_MAX,
+};
+
+static void flood(struct world *w, struct caller callers[], const char *subject) {
+        w->uid = 1000;
+        for (unsigned i = 0; i < PLACES; i++) {
+                caller_ask(w, &callers[i], BOT, subject, -1, 30, NULL);
+                ck_assert_int_eq(callers[i].kind, ANSWER_KIND_MAX);
+        }
+}
+
+static void assert_full(struct world *w, const char *subject) {
+        struct caller c;
+
+        w->uid = 1000;
+        caller_ask(w, &c, BOT, subject, -1, 30, NULL);
+        ck_assert_int_eq(c.kind, ANSWER_SLOW_DOWN);
+        ck_assert_uint_eq(c.answers, 1);
+        ck_assert_int_gt(c.retry_after_us, 0);
+        ck_assert_ptr_nonnull(strstr(c.text, "5 callers of uid 1000"));
+        ck_assert_ptr_nonnull(strstr(c.text, "waiting_per_user"));
+}
+
+static void flood_end(struct world *w, enum end end, struct caller callers[], unsigned n) {
+        switch (end) {
+        case FELL_BACK:
+                fake_transport_answer(w->transport, 401, "{\"error_code\":\"invalid_client\"}",
+                                      w->clock.wall.s, -1);
+                for (unsigned i = 0; i < n; i++)
+                        ck_assert_int_eq(callers[i].kind, ANSWER_KIND_MAX);
+                assert_full(w, ""); /* they wait elsewhere */
+                world_grant(w, 900);
+                break;
+        case GRANTED:
+                world_grant(w, 900);
+                break;
+        case TIMED_OUT:
+                world_pass(w, 31 * US_PER_S);
+                break;
+        case WITHDRAWN:
+                for (unsigned i = 0; i < n; i++)
+                        broker_withdraw(w->broker, &callers[i].ask);
+                return;
+        case DISMISSED:
+                broker_stop(w->broker, NULL, NULL);
+                break;
+        case END_MAX:
+                break;
+        }
+        for (unsigned i = 0; i < n; i++) {
+                ck_assert_uint_eq(callers[i].answers, 1);
+                ck_assert_int_eq(callers[i].kind, end == TIMED_OUT   ? ANSWER_TIMEOUT
+                                                  : end == DISMISSED ? ANSWER_UNAVAILABLE
+                                                                     : ANSWER_TOKEN);
+        }
+}
+
+/* The provider does not answer, and callers come. */
+START_TEST(a_flood_takes_no_place_of_another_user)
+{
+        struct caller callers[PLACES + 1], again[PLACES];
+        struct credential_view v;
+        struct world w;
+
+        world_start(&w);
+        w.conf.waiting_per_user = PLACES;
+        if (_i == FELL_BACK)
+                w.credential[BOT].fallback = &w.credential[KEPT];
+        flood(&w, callers, "");
+        assert_full(&w, "surplus");
+        w.uid = 1001;
+        caller_ask(&w, &callers[PLACES], BOT, "", -1, 30, NULL);
+        ck_assert_int_eq(callers[PLACES].kind, ANSWER_KIND_MAX);
+        broker_view(w.broker, w.credentials[BOT], &v);
+        ck_assert_uint_eq(v.waiting, PLACES + 1);
+        flood_end(&w, (enum end) _i, callers, PLACES + 1);
+        broker_view(w.broker, w.credentials[BOT], &v);
+        ck_assert_uint_eq(v.waiting, 0);
+        if (_i != DISMISSED && _i != FELL_BACK) { /* all places are free again, and no more */
+                flood(&w, again, "again");
+                assert_full(&w, "surplus");
+        }
+        world_done(&w); /* which sees whether anybody is still counted */
+}
+END_TEST
+
+START_TEST(who_need_not_wait_takes_no_place)
+{
+        struct caller crowd[PLACES], c;
+        struct credential_view v;
+        struct world w;
+
+        world_start(&w);
+        w.conf.waiting_per_user = PLACES;
+        caller_ask(&w, &c, BOT, "known", -1, 30, NULL);
+        world_grant(&w, 900);
+        flood(&w, crowd, "");
+        caller_ask(&w, &c, BOT, "known", -1, 30, NULL);
+        ck_assert_int_eq(c.kind, ANSWER_TOKEN);
+        assert_full(&w, "surplus");
+        broker_view(w.broker, w.credentials[BOT], &v);
+        ck_assert_uint_eq(v.subjects, 2);
+        world_pass(&w, 3 * US_PER_MIN);
+        broker_view(w.broker, w.credentials[BOT], &v);
+        ck_assert_uint_eq(v.subjects, 1); /* the one that nobody waits for is forgotten */
+        world_done(&w);
+}
+END_TEST
+
 /* A clock that was wrong from the start: the first assertion is refused, and the refusal tells the
  * time. */
 START_TEST(a_first_refusal_teaches_the_time)
@@ -398,6 +515,8 @@ static void add(TCase *tc) {
         tcase_add_test(tc, a_slow_credential_leaves_room_for_others);
         tcase_add_test(tc, callers_go_first);
         tcase_add_test(tc, endless_subjects_have_an_end);
+        tcase_add_loop_test(tc, a_flood_takes_no_place_of_another_user, 0, END_MAX);
+        tcase_add_test(tc, who_need_not_wait_takes_no_place);
         tcase_add_loop_test(tc, a_first_refusal_teaches_the_time, 0, 2);
         tcase_add_loop_test(tc, a_leap_of_the_providers_clock, 0, N_ELEMENTS(leaps));
         tcase_add_test(tc, a_forecast);

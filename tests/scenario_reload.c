@@ -203,6 +203,39 @@ START_TEST(who_waits_for_what_is_removed_is_told)
 }
 END_TEST
 
+/* Who waits keeps the place; the new limit is for those who come. */
+START_TEST(who_waits_is_counted_through_a_reload)
+{
+        struct caller waiting[2], c;
+        struct next n;
+        struct world w;
+
+        world_start(&w);
+        w.conf.waiting_per_user = 2;
+        w.uid = 1000;
+        for (unsigned i = 0; i < 2; i++)
+                caller_ask(&w, &waiting[i], BOT, "", -1, 30, NULL);
+        caller_ask(&w, &c, BOT, "", -1, 30, NULL);
+        ck_assert_int_eq(c.kind, ANSWER_SLOW_DOWN);
+        next_init(&n, &w, N_CREDENTIALS);
+        n.conf.waiting_per_user = 3;
+        next_adopt(&n, &w);
+        caller_ask(&w, &c, BOT, "", -1, 30, NULL);
+        ck_assert_int_eq(c.kind, ANSWER_KIND_MAX);
+        broker_withdraw(w.broker, &c.ask);
+        n.conf.waiting_per_user = 1;
+        caller_ask(&w, &c, BOT, "", -1, 30, NULL);
+        ck_assert_int_eq(c.kind, ANSWER_SLOW_DOWN);
+        world_grant(&w, 900);
+        for (unsigned i = 0; i < 2; i++)
+                ck_assert_int_eq(waiting[i].kind, ANSWER_TOKEN);
+        caller_ask(&w, &c, BOT, "other", -1, 30, NULL);
+        ck_assert_int_eq(c.kind, ANSWER_KIND_MAX);
+        world_done(&w);
+        next_done(&n);
+}
+END_TEST
+
 START_TEST(a_back_off_stays)
 {
         struct caller c;
@@ -304,6 +337,7 @@ static void add(TCase *tc) {
         tcase_add_loop_test(tc, a_token_stays_if_it_would_be_the_same, 0, N_ELEMENTS(changes));
         tcase_add_test(tc, who_waits_gets_a_token_of_the_new_application);
         tcase_add_test(tc, who_waits_for_what_is_removed_is_told);
+        tcase_add_test(tc, who_waits_is_counted_through_a_reload);
         tcase_add_test(tc, a_back_off_stays);
         tcase_add_loop_test(tc, a_grant_outlives_that_its_credential_is_removed, 0, STEP_MAX);
         tcase_add_loop_test(tc, a_credential_that_is_back_at_once_waits_for_its_refresh, 0,

@@ -456,6 +456,10 @@ static const struct {
         { "[daemon]\nconnections_per_user = -1\n", "must be a whole number from 1 to 16384", NULL },
         { "[daemon]\nconnections_per_user = 4k\n", "must be a whole number from 1 to 16384", NULL },
         { "[daemon]\nauthorizations_per_user = 1024\nidle_timeout = 1s\n", NULL, NULL },
+        { "[daemon]\nwaiting_per_user = 0\n",
+          ":2: [daemon] waiting_per_user: must lie between 1 and 65536", NULL },
+        { "[daemon]\nwaiting_per_user = 65537\n", "must lie between 1 and 65536", NULL },
+        { "[daemon]\nwaiting_per_user = 65536\n", NULL, NULL },
 
         /* sockets */
         { "[socket a]\n", ":1: [socket a] path: is required", NULL },

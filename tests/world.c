@@ -75,6 +75,7 @@ static void world_conf(struct world *w) {
                 .credentials = w->credentials,
                 .n_credentials = N_CREDENTIALS,
                 .authorizations_per_user = 256,
+                .waiting_per_user = 1024,
         };
         ck_assert_int_eq(conf_index(&w->conf), 0);
 }
@@ -221,6 +222,7 @@ void caller_ask(struct world *w, struct caller *c, int which, const char *subjec
                 .credential = w->credentials[which],
                 .subject = subject,
                 .variant = &c->variant,
+                .uid = w->uid,
                 .min_ttl_us = min_ttl_s < 0 ? -1 : min_ttl_s * US_PER_S,
                 .wait_us = wait_s * US_PER_S,
                 .answer = caller_answered,

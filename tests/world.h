@@ -37,6 +37,7 @@ struct world {
         struct conf conf;
         struct conf_provider provider, *providers[1];
         struct conf_credential credential[N_CREDENTIALS], *credentials[N_CREDENTIALS];
+        uid_t uid;                          /* of callers to come */
         size_t served;                      /* tokens the provider has made */
         size_t pending;                     /* authorizations, as the broker last told */
         void (*answered)(struct caller *c); /* sees each answer from within; may be NULL */

@@ -246,6 +246,7 @@ static struct reply token_ask(struct call *call, const struct token_query *q) {
                 .credential = c,
                 .subject = call->subject,
                 .variant = &call->variant,
+                .uid = call->caller->peer.uid,
                 .min_ttl_us = q->min_ttl_us,
                 .wait_us = q->wait_us,
                 .answer = token_answered,

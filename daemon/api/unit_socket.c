@@ -323,6 +323,7 @@ static void unit_door_visit(struct unit_door *door, int fd) {
                 .credential = v->credential,
                 .subject = v->address.subject,
                 .variant = &v->variant,
+                .uid = 0, /* unit_visit_is_manager() */
                 .min_ttl_us = -1,
                 .wait_us = PROTOCOL_WAIT_DEFAULT_S * US_PER_S,
                 .answer = unit_visit_answered,

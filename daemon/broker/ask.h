@@ -3,10 +3,12 @@
  * Ask: one caller's wish for a token, and its answer
  *
  * Embedded in whatever waits for it; the broker links it into a queue, so that parking a caller
- * allocates nothing. From broker_ask() until answer() is called it belongs to the broker.
+ * allocates nothing, but for the first of a user. From broker_ask() until answer() is called it belongs to the broker.
  *
  * Threading: loop thread only.
  */
+
+#include <sys/types.h>
 
 #include "base/list.h"
 #include "base/why.h"
@@ -22,7 +24,7 @@ enum answer_kind {                     /* and its status and error in design.md 
         ANSWER_UPSTREAM_ERROR,         /* 502 */
         ANSWER_UNAVAILABLE,            /* 503 */
         ANSWER_TIMEOUT,                /* 504 */
-        ANSWER_SLOW_DOWN,              /* 429: too many tokens of this credential are wanted */
+        ANSWER_SLOW_DOWN,              /* 429: too many callers wait, or tokens are there */
         ANSWER_NO_MEMORY,              /* 500 */
         ANSWER_KIND_MAX,
 };
@@ -39,6 +41,7 @@ struct ask {
         const struct conf_credential *credential; /* may become its fallback */
         const char *subject;           /* "" for the credential itself; borrowed until answered */
         const struct variant *variant; /* the same */
+        uid_t uid;                     /* whose it is: see waiting.h */
         int64_t min_ttl_us;            /* -1: the default */
         int64_t wait_us;
         char rejected[SECRET_FINGERPRINT_SIZE]; /* "": none */
@@ -47,6 +50,7 @@ struct ask {
 
         /* the broker's, while the ask is with it */
         struct entry *entry; /* where it is parked, or NULL */
+        struct waiting_user *place; /* then */
         struct list_link link;
         struct timer timer; /* its deadline */
         mono_t deadline;

@@ -182,6 +182,7 @@ int broker_make_credential(struct broker *b, const struct conf_credential *conf,
                 .lane = &c->lane,
                 .upstream = u,
                 .changes = &b->changes,
+                .waiting = &b->waiting,
                 .obtain = credential_type_is_interactive(conf->type) ? broker_refresh
                                                                      : broker_assert,
                 .abandon = credential_type_is_interactive(conf->type) ? NULL /* grants do */
@@ -325,6 +326,8 @@ int broker_new(const struct broker_parts *parts, struct broker **ret) {
                 r = RAISE(-ENOMEM);
         if (r == 0)
                 r = table_init(&b->entries, parts->random);
+        if (r == 0)
+                r = waiting_init(&b->waiting, WAITING_MAX, parts->random);
         if (r == 0)
                 r = broker_new_books(b);
         for (size_t i = 0; r == 0 && i < conf->n_providers; i++)
@@ -741,6 +744,7 @@ struct broker *broker_free(struct broker *b) {
         for (size_t i = 0; b->upstreams && i < b->parts.conf->n_providers; i++)
                 upstream_free(b->upstreams[i]);
         table_done(&b->entries);
+        waiting_done(&b->waiting);
         free(b->credentials);
         free(b->upstreams);
         free(b);

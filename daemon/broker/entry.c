@@ -17,6 +17,7 @@
         (2 * US_PER_S)              /* callers are kept through a retry that comes this soon ... */
 #define ENTRY_PATIENCE_N 3          /* ... but not through this many failures in a row */
 #define ENTRY_MEMORY_US  US_PER_MIN /* an entry nobody wants remembers its failure this long */
+#define ENTRY_CROWDED_US (5 * US_PER_S) /* who finds no place to wait comes again after this */
 #define ENTRY_LIFETIME_GAP_US                                                                      \
         US_PER_MIN /* granted and requested lifetime may differ by this unremarked */
 
@@ -147,6 +148,7 @@ static void entry_unpark(struct ask *ask) {
         timer_disarm(timers, &ask->timer);
         timers_release(timers);
         ask->entry->pool->n_waiting--;
+        waiting_leave(ask->entry->pool->waiting, TAKE(ask->place));
         ask->entry = NULL;
 }
 
@@ -299,19 +301,55 @@ static bool entry_is_rejected(const struct entry *e, const struct ask *ask) {
         return ask->rejected[0] && e->token && strcmp(e->token->fingerprint, ask->rejected) == 0;
 }
 
-/* 0, or -ENOMEM. */
+static size_t entry_waiting_max(const struct entry *e) {
+        return e->pool->credential->conf->waiting_per_user;
+}
+
+/* 0; WAITING_E_...; -ENOMEM. */
 static int entry_park(struct entry *e, struct ask *ask) {
         int r;
 
-        r = timers_reserve(e->pool->timers);
-        if (r < 0)
+        r = waiting_enter(e->pool->waiting, ask->uid, entry_waiting_max(e), &ask->place);
+        if (r != 0)
                 return PASS(r);
+        r = timers_reserve(e->pool->timers);
+        if (r < 0) {
+                waiting_leave(e->pool->waiting, TAKE(ask->place));
+                return PASS(r);
+        }
         ask->entry = e;
         ask->timer = (struct timer){ .fn = entry_ask_timer };
         list_append(&e->waiting, &ask->link);
         e->pool->n_waiting++;
         timer_arm(e->pool->timers, &ask->timer, ask->deadline);
         return 0;
+}
+
+/* Why it was not parked. */
+static void entry_answer_crowded(struct entry *e, struct ask *ask, int r) {
+        struct answer a = { .kind = ANSWER_SLOW_DOWN, .retry_after_us = ENTRY_CROWDED_US };
+        const struct waiting *w = e->pool->waiting;
+
+        if (r == WAITING_E_USER) {
+                (void) why_set(
+                        &a.why, 0,
+                        "%zu callers of uid %u wait for tokens already, so that none can wait for \"%s\", "
+                        "too: ask again when some have their answers, or raise waiting_per_user in "
+                        "bearerd.conf(5)",
+                        waiting_share(w, entry_waiting_max(e)), (unsigned) ask->uid,
+                        e->pool->credential->name);
+        } else if (r == WAITING_E_ALL) {
+                (void) why_set(
+                        &a.why, 0,
+                        "%zu callers of all users wait for tokens already, so that none can wait for \"%s\", "
+                        "too: ask again when some have their answers; to leave room for others, lower "
+                        "waiting_per_user in bearerd.conf(5)",
+                        w->n, e->pool->credential->name);
+        } else {
+                a.kind = ANSWER_NO_MEMORY;
+                (void) why_set(&a.why, 0, "out of memory");
+        }
+        entry_answer(ask, &a);
 }
 
 /* --- the plan --- */
@@ -618,7 +656,7 @@ static void entry_fail(struct entry *e, const struct refusal *refusal) {
 void entry_ask(struct entry *e, struct ask *ask) {
         mono_t now = clock_mono(e->pool->clock);
         int64_t lifetime = e->lifetime_us;
-        const struct answer no_memory = { .kind = ANSWER_NO_MEMORY, .why = { "out of memory" } };
+        int r;
 
         ask->entry = NULL;
         ask->deadline = mono_add(now, ask->wait_us);
@@ -640,8 +678,10 @@ void entry_ask(struct entry *e, struct ask *ask) {
                 entry_answer_failure(e, ask);
                 return;
         }
-        if (entry_park(e, ask) < 0) {
-                entry_answer(ask, &no_memory);
+        r = entry_park(e, ask);
+        if (r != 0) {
+                entry_plan(e);
+                entry_answer_crowded(e, ask, r);
                 return;
         }
         entry_go_on(e);

@@ -20,6 +20,7 @@
 #include "base/table.h"
 #include "broker/ask.h"
 #include "broker/change.h"
+#include "broker/waiting.h"
 #include "sched/upstream.h"
 
 #define ENTRIES_MAX                                                                                \
@@ -47,6 +48,7 @@ struct entry_pool {
         size_t count[ENTRY_STATE_MAX];       /* of entries in each state */
         size_t n_subjects;                   /* of entries with a subject */
         size_t n_waiting;                    /* callers */
+        struct waiting *waiting;             /* those of all credentials */
         uint64_t outcomes[REFUSAL_KIND_MAX]; /* of exchanges; REFUSAL_NONE: a token */
         struct refusal last_refusal;         /* kind REFUSAL_NONE: there was none, or it is over */
         wall_t last_refusal_at;

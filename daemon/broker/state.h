@@ -29,6 +29,7 @@ struct broker {
         struct upstream **upstreams;     /* as conf->providers */
         struct credential **credentials; /* as conf->credentials; each stays where it is */
         struct table entries;            /* struct entry by key */
+        struct waiting waiting;          /* callers, in entries of all credentials */
         struct list_link leaving;        /* struct credential that are not configured any more */
         struct grants *grants;
         struct authorizations *authorizations;

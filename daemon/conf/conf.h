@@ -190,6 +190,7 @@ struct conf {
         int64_t request_timeout_us; /* for a request to be complete, and for its answer to be taken */
         int64_t idle_timeout_us;
         size_t authorizations_per_user;
+        size_t waiting_per_user;
         struct conf_rule admin; /* besides root and the daemon's own uid */
         struct conf_provider **providers;
         size_t n_providers;

@@ -11,6 +11,7 @@ from harness import LIMIT_S, WRAPPER, EndToEnd, connect, eventually, main
 
 HOSTILE, OTHER = 61001, 61002
 SHARE = 40
+WAITING = 4
 LINE = b"GET /healthz HTTP/1.1\r\n"
 GOOD = LINE + b"Host: localhost\r\n\r\n"
 BODY = b"POST /v1/token/developer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 5\r\n\r\n{"
@@ -130,6 +131,23 @@ class Limits(Users):
         s = self.open(data=b"GET /v1/token/developer?wait=4 HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertEqual(answer_of(s).status, 504)
         self.emulator.heal()
+
+
+class Waiting(Users):
+    daemon_keys = f"waiting_per_user = {WAITING}\n"
+
+    def test_flood_is_told(self):
+        ask = b"GET /v1/token/developer?wait=60 HTTP/1.1\r\nHost: x\r\n\r\n"
+        self.emulator.fault("hang")
+        waiting = self.occupy(ask, WAITING)
+        for _ in range(3):
+            response = answer_of(self.open(data=ask))
+            self.assertEqual(response.status, 429)
+            self.assertGreater(int(response.headers["Retry-After"]), 0)
+        waiting.append(self.open(OTHER, ask))
+        self.emulator.heal()
+        for s in waiting:
+            self.assertEqual(answer_of(s).status, 200)
 
 
 @unittest.skipUnless(os.geteuid() == 0, "needs root, to be several users")

@@ -284,7 +284,8 @@ static void machine_configure(uint64_t seed) {
         m.conf = (struct conf){ .providers = m.providers,
                                 .n_providers = PROVIDERS,
                                 .credentials = m.credentials,
-                                .n_credentials = CREDENTIALS };
+                                .n_credentials = CREDENTIALS,
+                                .waiting_per_user = 65536 };
         if (conf_index(&m.conf) < 0)
                 abort();
 }
