@@ -327,7 +327,9 @@ int broker_new(const struct broker_parts *parts, struct broker **ret) {
         if (r == 0)
                 r = table_init(&b->entries, parts->random);
         if (r == 0)
-                r = waiting_init(&b->waiting, WAITING_MAX, parts->random);
+                r = waiting_init(
+                        &b->waiting, WAITING_MAX,
+                        &random_system); /* its order shows nowhere, so that replays stay exact */
         if (r == 0)
                 r = broker_new_books(b);
         for (size_t i = 0; r == 0 && i < conf->n_providers; i++)
