@@ -130,12 +130,9 @@ static const struct {
         void (*change)(struct conf_credential *c);
         enum conf_change is;
 } changes[] = {
-        { restrict_use, CONF_TUNED },
-        { keep_always, CONF_TUNED },
-        { want_longer, CONF_TUNED },
-        { be_another_application, CONF_RENEWED },
-        { be_another_key, CONF_RENEWED },
-        { have_a_session, CONF_RENEWED },
+        { restrict_use, CONF_TUNED },     { keep_always, CONF_TUNED },
+        { want_longer, CONF_TUNED },      { be_another_application, CONF_RENEWED },
+        { be_another_key, CONF_RENEWED }, { have_a_session, CONF_RENEWED },
         { ask_for_less, CONF_RENEWED },
 };
 
@@ -258,7 +255,21 @@ START_TEST(a_back_off_stays)
 END_TEST
 
 /* How far a refresh has come when its credential is removed. */
-enum step { BEFORE_THE_MARK, BEFORE_THE_ANSWER, BEFORE_THE_SUCCESSOR_IS_STORED, STEP_MAX };
+enum step {
+        BEFORE_THE_MARK,
+        BEFORE_THE_ANSWER,
+        BEFORE_THE_SUCCESSOR_IS_STORED,
+        STEP_MAX
+};
+
+static void stage_start_refresh(struct stage *s, struct caller *c, enum step step) {
+        stage_start(s);
+        stage_ask(s, c, "alice");
+        if (step > BEFORE_THE_MARK)
+                stage_store(s);
+        if (step > BEFORE_THE_ANSWER)
+                stage_answer(s, GIVES);
+}
 
 START_TEST(a_grant_outlives_that_its_credential_is_removed)
 {
@@ -266,12 +277,7 @@ START_TEST(a_grant_outlives_that_its_credential_is_removed)
         struct caller c, again;
         struct stage s;
 
-        stage_start(&s);
-        stage_ask(&s, &c, "alice");
-        if (_i > BEFORE_THE_MARK)
-                stage_store(&s);
-        if (_i > BEFORE_THE_ANSWER)
-                stage_answer(&s, GIVES);
+        stage_start_refresh(&s, &c, (enum step) _i);
         next_init(&without, &s.w, SITE);
         next_init(&with, &s.w, N_CREDENTIALS);
         next_adopt(&without, &s.w);
@@ -302,12 +308,7 @@ START_TEST(a_credential_that_is_back_at_once_waits_for_its_refresh)
         struct caller c, again;
         struct stage s;
 
-        stage_start(&s);
-        stage_ask(&s, &c, "alice");
-        if (_i > BEFORE_THE_MARK)
-                stage_store(&s);
-        if (_i > BEFORE_THE_ANSWER)
-                stage_answer(&s, GIVES);
+        stage_start_refresh(&s, &c, (enum step) _i);
         next_init(&without, &s.w, SITE);
         next_init(&with, &s.w, N_CREDENTIALS);
         next_adopt(&without, &s.w);

@@ -49,7 +49,7 @@ struct ask {
         void (*answer)(struct ask *ask, const struct answer *a);
 
         /* the broker's, while the ask is with it */
-        struct entry *entry; /* where it is parked, or NULL */
+        struct entry *entry;        /* where it is parked, or NULL */
         struct waiting_user *place; /* then */
         struct list_link link;
         struct timer timer; /* its deadline */
