@@ -1,6 +1,8 @@
 #include "api/unit.h"
 
+#include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -98,6 +100,12 @@ START_TEST(of_a_process_that_is_gone)
         if (child == 0)
                 pause();
         pidfd = (int) syscall(SYS_pidfd_open, child, 0);
+        if (pidfd < 0 && errno == ENOSYS) {
+                (void) puts("NOT TESTED: no pidfd_open(2) here, as under valgrind");
+                (void) kill(child, SIGKILL);
+                (void) waitpid(child, NULL, 0);
+                return;
+        }
         ck_assert_int_ge(pidfd, 0);
         ck_assert_int_eq(unit_of_pidfd(pidfd, SYSTEM, &peer), 0);
         ck_assert_int_ne(peer.unit_is, PEER_UNIT_NOT_ASKED);
