@@ -128,7 +128,7 @@ static void metrics_head(struct metrics *m, const char *name, const char *type, 
 }
 
 static void metrics_write_credentials(struct metrics *m, size_t what) {
-        const struct conf *conf = broker_conf(server_parts(m->call->server)->broker);
+        const struct conf *conf = broker_conf(m->broker);
         const char *name = metrics_of_credentials[what].name;
         const char *type = metrics_of_credentials[what].type;
         char sample[64];
@@ -148,7 +148,7 @@ static void metrics_write_credentials(struct metrics *m, size_t what) {
 
 /* Only the providers of credentials that are shown. */
 static bool metrics_shows(const struct metrics *m, const struct conf_provider *provider) {
-        const struct conf *conf = broker_conf(server_parts(m->call->server)->broker);
+        const struct conf *conf = broker_conf(m->broker);
 
         for (size_t i = 0; i < conf->n_credentials; i++)
                 if (conf->credentials[i]->provider == provider &&
@@ -159,7 +159,7 @@ static bool metrics_shows(const struct metrics *m, const struct conf_provider *p
 
 static void metrics_write_latency(struct metrics *m) {
         static const char name[] = "upstream_duration_seconds";
-        const struct conf *conf = broker_conf(server_parts(m->call->server)->broker);
+        const struct conf *conf = broker_conf(m->broker);
 
         metrics_head(m, name, "histogram", "seconds", "How long a provider took to answer.");
         for (size_t p = 0; p < conf->n_providers; p++) {
