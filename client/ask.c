@@ -74,6 +74,44 @@ const char *ask_line(struct json_object *o) {
                                                          JSON_C_TO_STRING_NOSLASHESCAPE);
 }
 
+bool ask_json_pieces(const char *json, size_t len, struct iovec ret[ASK_JSON_PIECES]) {
+        static const char blank[] = " \t\r\n", head[] = "{\"version\":" ASK_JSON_VERSION ",";
+        size_t begin = 0;
+
+        while (len > 0 && strchr(blank, json[len - 1]))
+                len--;
+        while (begin < len && strchr(blank, json[begin]))
+                begin++;
+        if (len - begin < 2 || json[begin] != '{' || json[len - 1] != '}')
+                return false;
+        do
+                begin++;
+        while (strchr(blank, json[begin])); /* no further than to the brace */
+        ret[0] = (struct iovec){ (void *) head, sizeof(head) - 1 - (begin == len - 1) };
+        ret[1] = (struct iovec){ (void *) (json + begin), len - begin };
+        ret[2] = (struct iovec){ (void *) "\n", 1 };
+        return true;
+}
+
+int ask_print_json(const char *json, size_t len) {
+        struct iovec pieces[ASK_JSON_PIECES];
+
+        if (!ask_json_pieces(json, len, pieces)) {
+                say("what the daemon sent is no JSON object: is bearerctl (" BEARERD_VERSION
+                    ") older or newer than bearerd?");
+                return EXIT_FAILED;
+        }
+        for (size_t i = 0; i < ASK_JSON_PIECES; i++)
+                (void) fwrite(pieces[i].iov_base, 1, pieces[i].iov_len, stdout);
+        return finish();
+}
+
+int ask_print_object(struct json_object *o) {
+        const char *line = ask_line(o);
+
+        return ask_print_json(line, strlen(line));
+}
+
 /* What went wrong */
 
 static int ask_explain_unreachable(const char *socket, int r) {

@@ -7,6 +7,7 @@
  */
 
 #include <json-c/json.h>
+#include <sys/uio.h>
 
 #include "client/verb.h"
 #include "client/wire.h"
@@ -16,6 +17,13 @@
 #define ASK_SENTENCE_SIZE 1024               /* bytes of a description that are shown */
 #define ASK_SHOWN_SIZE    2112               /* of any other text: room for two descriptions */
 #define ASK_LIST_MAX      (32 * 1024 * 1024) /* bytes of a list of all there is */
+
+/* A struct wire_request: GET `path_text`, which is borrowed; JSON that the daemon has at hand. */
+#define ASK_GET(path_text)                                                                         \
+        {                                                                                          \
+                .method = "GET", .path = (path_text), .accept = "application/json",                \
+                .answer_max = ASK_LIST_MAX, .timeout_us = ASK_TIMEOUT_S * INT64_C(1000000)         \
+        }
 
 /* EXIT_DONE, with *ret a 2xx answer: wire_answer_done(). Otherwise an exit code, and it has been
  * said why. */
@@ -55,6 +63,16 @@ bool ask_list(struct json_object *o, const char *key, struct json_object **ret);
 
 /* `o` as one line of JSON, valid until it changes. */
 const char *ask_line(struct json_object *o);
+
+/* JSON for a program: the object as it came and a newline, with a member "version" before the others.
+ * What that promises is in bearerctl(1). Borrowed pieces, for writev(). False: it is no object. */
+#define ASK_JSON_VERSION "1"
+#define ASK_JSON_PIECES  3
+bool ask_json_pieces(const char *json, size_t len, struct iovec ret[ASK_JSON_PIECES]);
+
+/* Prints them, and flushes. An exit code. */
+int ask_print_json(const char *json, size_t len);
+int ask_print_object(struct json_object *o);
 
 /* What the provider said, from the members `status`, `error`, `message` and `logid`:
  * "HTTP 401 invalid_client: bad kid; logid 2024..."; "" if there are none. Returns `ret`. */

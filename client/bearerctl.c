@@ -227,7 +227,7 @@ static const struct option {
         [OPTION_REJECTED] = { "--rejected", 0, "FINGERPRINT", option_rejected,
                               "the API refused that token: renew it" },
         [OPTION_HEADER] = { "--header", 0, NULL, option_header, "print an Authorization header" },
-        [OPTION_JSON] = { "--json", 0, NULL, option_json, "print JSON, as the daemon sent it" },
+        [OPTION_JSON] = { "--json", 0, NULL, option_json, "print JSON, for a program" },
         [OPTION_ENV] = { "--env", 0, NULL, option_env,
                          "print COZE_API_TOKEN=... and COZE_API_BASE=..." },
         [OPTION_EXPIRES_AT] = { "--expires-at", 0, "DATE", option_expires_at,

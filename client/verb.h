@@ -27,7 +27,7 @@ enum form { /* how a token or a state is printed */
         FORM_PLAIN,
         FORM_HEADER, /* Authorization: Bearer ... */
         FORM_ENV,    /* COZE_API_TOKEN=... */
-        FORM_JSON,   /* as the daemon sent it */
+        FORM_JSON,   /* for a program */
 };
 
 struct call {

@@ -79,11 +79,7 @@ static void authorizations_select(struct json_object *list, const char *name) {
 static int authorizations_list(const struct call *call) {
         AUTO(wire_answer_done) struct wire_answer answer = { 0 };
         AUTO(ask_json_putp) struct json_object *o = NULL;
-        const struct wire_request request = { .method = "GET",
-                                              .path = PROTOCOL_PATH_AUTHORIZATIONS,
-                                              .accept = "application/json",
-                                              .answer_max = ASK_LIST_MAX,
-                                              .timeout_us = ASK_TIMEOUT_S * INT64_C(1000000) };
+        const struct wire_request request = ASK_GET(PROTOCOL_PATH_AUTHORIZATIONS);
         struct json_object *list;
         int r;
 
@@ -96,8 +92,8 @@ static int authorizations_list(const struct call *call) {
         if (call->name)
                 authorizations_select(list, call->name);
         if (call->form == FORM_JSON)
-                (void) puts(ask_line(o));
-        else if (json_object_array_length(list) == 0)
+                return ask_print_object(o);
+        if (json_object_array_length(list) == 0)
                 say("nobody is being asked%s%s: bearerctl login NAME starts an authorization",
                     call->name ? " for " : "", call->name ? call->name : "");
         else

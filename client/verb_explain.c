@@ -72,10 +72,7 @@ int verb_explain(const struct call *call) {
         AUTO(wire_answer_done) struct wire_answer answer = { 0 };
         AUTO(ask_json_putp) struct json_object *o = NULL;
         struct wire_path path;
-        const struct wire_request request = { .method = "GET",
-                                              .path = path.text,
-                                              .accept = "application/json",
-                                              .timeout_us = ASK_TIMEOUT_S * INT64_C(1000000) };
+        const struct wire_request request = ASK_GET(path.text);
         struct screen screen;
         bool may;
         int r;
@@ -94,14 +91,14 @@ int verb_explain(const struct call *call) {
         }
         may = explain_is_allowed(o, "connect") && explain_is_allowed(o, "use");
         if (call->form == FORM_JSON)
-                (void) puts(ask_line(o));
+                r = ask_print_object(o);
         else {
                 screen_look(&screen);
                 explain_print_process(o);
                 explain_print(o, "connect", &screen);
                 explain_print(o, "use", &screen);
                 explain_print(o, "admin", &screen);
+                r = finish();
         }
-        r = finish();
         return r == EXIT_DONE && !may ? EXIT_DENIED : r;
 }

@@ -7,10 +7,7 @@
 #include "client/words.h"
 
 static int health_ask(const struct call *call, const char *path, struct wire_answer *ret) {
-        const struct wire_request request = { .method = "GET",
-                                              .path = path,
-                                              .accept = "application/json",
-                                              .timeout_us = ASK_TIMEOUT_S * INT64_C(1000000) };
+        const struct wire_request request = ASK_GET(path);
 
         return ask_any(call, &request, ret);
 }

@@ -131,10 +131,11 @@ static int login_conclude(const struct login *l) {
 
         login_clear(l);
         if (l->call->form == FORM_JSON)
-                (void) puts(ask_line(l->o));
-        else
+                r = ask_print_object(l->o);
+        else {
                 authorization_explain(l->call, l->o);
-        r = finish();
+                r = finish();
+        }
         return code == EXIT_DONE ? r : code;
 }
 
@@ -144,12 +145,13 @@ static int login_leave(const struct login *l) {
 
         login_clear(l);
         if (l->call->form == FORM_JSON)
-                (void) puts(ask_line(l->o));
-        else
+                r = ask_print_object(l->o);
+        else {
                 say("%s: not yet authorized; the authorization stays open: bearerctl "
                     "authorizations %s",
                     l->who, l->call->name);
-        r = finish();
+                r = finish();
+        }
         return r == EXIT_DONE ? authorization_exit_code(l->o) : r;
 }
 
@@ -167,8 +169,7 @@ static int login_cancel(struct login *l) {
         r = authorization_cancel(l->call, ask_text(l->o, "id"));
         if (l->call->form == FORM_JSON) {
                 (void) json_object_object_add(l->o, "state", json_object_new_string("cancelled"));
-                (void) puts(ask_line(l->o));
-                (void) fflush(stdout); /* the exit code is taken */
+                (void) ask_print_object(l->o); /* the exit code is taken */
         } else if (r == EXIT_DONE)
                 say("%s: cancelled", l->who);
         return LOGIN_SIGNAL_BASE + (int) info.ssi_signo;
@@ -478,7 +479,7 @@ int verb_login(const struct call *call) {
         if (call->wait_s >= 0)
                 l.deadline_ms = login_now_ms() + call->wait_s * 1000;
         if (call->form == FORM_JSON)
-                (void) puts(ask_line(l.o));
+                (void) ask_print_object(l.o); /* a full disk is told of at the end, too */
         else if (authorization_is_pending(l.o))
                 l.pasting = prompt_show(call, &l.screen, l.o);
         (void) fflush(stdout); /* it may be a while until finish() */

@@ -255,11 +255,7 @@ static void status_print_one(struct json_object *o, int64_t now) {
 
 static int status_ask(const struct call *call, struct wire_answer *ret) {
         struct wire_path path = { .text = PROTOCOL_PATH_CREDENTIALS };
-        const struct wire_request request = { .method = "GET",
-                                              .path = path.text,
-                                              .accept = "application/json",
-                                              .answer_max = ASK_LIST_MAX,
-                                              .timeout_us = ASK_TIMEOUT_S * INT64_C(1000000) };
+        const struct wire_request request = ASK_GET(path.text);
 
         if (call->name)
                 (void) wire_path_begin(&path, PROTOCOL_PATH_CREDENTIALS "/", call->name,
@@ -307,10 +303,7 @@ static int status_print_page(const struct call *call, const struct screen *scree
         AUTO(wire_answer_done) struct wire_answer answer = { 0 };
         AUTO(ask_json_putp) struct json_object *o = NULL;
         struct wire_path path;
-        const struct wire_request request = { .method = "GET",
-                                              .path = path.text,
-                                              .accept = "application/json",
-                                              .timeout_us = ASK_TIMEOUT_S * INT64_C(1000000) };
+        const struct wire_request request = ASK_GET(path.text);
         struct json_object *list;
         const char *next;
         int r;
@@ -328,14 +321,16 @@ static int status_print_page(const struct call *call, const struct screen *scree
         o = ask_json(&answer);
         if (!ask_list(o, "subjects", &list))
                 return EXIT_FAILED;
-        for (size_t i = 0; i < json_object_array_length(list); i++) {
+        for (size_t i = 0; i < json_object_array_length(list) && r == EXIT_DONE; i++) {
                 struct json_object *subject = json_object_array_get_idx(list, i);
 
                 if (call->form == FORM_JSON)
-                        (void) puts(ask_line(subject));
+                        r = ask_print_object(subject);
                 else
                         status_print_subject(subject, screen, time(NULL));
         }
+        if (r != EXIT_DONE)
+                return r;
         next = ask_text(o, "next");
         if (next && (strlen(next) >= ASK_SHOWN_SIZE || strcmp(next, after) == 0)) {
                 say("%s: the daemon's pages do not end: see journalctl -u bearerd", call->name);
@@ -380,10 +375,9 @@ int verb_status(const struct call *call) {
                         say("%s: what the daemon sent is not a state", call->name);
                 return EXIT_FAILED;
         }
-        if (call->form == FORM_JSON) {
-                (void) fwrite(answer.body, 1, answer.body_len, stdout);
-                (void) fputs(answer.body[answer.body_len - 1] == '\n' ? "" : "\n", stdout);
-        } else if (call->name)
+        if (call->form == FORM_JSON)
+                return ask_print_json(answer.body, answer.body_len);
+        if (call->name)
                 status_print_one(o, time(NULL));
         else if (json_object_array_length(list) == 0)
                 say("there is no credential that you may use: the operator adds a "

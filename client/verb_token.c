@@ -73,6 +73,7 @@ static int token_get(const struct call *call, struct wire_answer *ret) {
                 .accept = json ? "application/json" : "text/plain",
                 .timeout_us = (wait_s + ASK_TIMEOUT_S) * INT64_C(1000000),
         };
+        struct iovec pieces[ASK_JSON_PIECES];
         int r;
 
         if (token_make_path(call, &path) < 0) {
@@ -83,8 +84,9 @@ static int token_get(const struct call *call, struct wire_answer *ret) {
         if (r != EXIT_DONE)
                 return r;
         if (strcmp(ret->content_type, request.accept) == 0 &&
-            (json ||
-             (ret->body_len <= PROTOCOL_TOKEN_MAX && words_is_token(ret->body, ret->body_len))))
+            (json ? ask_json_pieces(ret->body, ret->body_len, pieces)
+                  : ret->body_len <= PROTOCOL_TOKEN_MAX &&
+                            words_is_token(ret->body, ret->body_len)))
                 return EXIT_DONE;
         wire_answer_done(ret);
         say("%s: what the daemon sent is not a token: is bearerctl (" BEARERD_VERSION
@@ -98,10 +100,7 @@ static bool token_get_base(const struct call *call, char ret[BASE_SIZE]) {
         AUTO(wire_answer_done) struct wire_answer answer = { 0 };
         AUTO(ask_json_putp) struct json_object *o = NULL;
         struct wire_path path;
-        struct wire_request request = { .method = "GET",
-                                        .path = path.text,
-                                        .accept = "application/json",
-                                        .timeout_us = ASK_TIMEOUT_S * INT64_C(1000000) };
+        const struct wire_request request = ASK_GET(path.text);
         const char *url;
 
         if (wire_path_begin(&path, PROTOCOL_PATH_CREDENTIALS "/", call->name, "") < 0 ||
@@ -144,7 +143,7 @@ static int token_print_env(const struct call *call, const char *token) {
 
 int verb_get(const struct call *call) {
         AUTO(wire_answer_done) struct wire_answer answer = { 0 };
-        struct iovec iov[3];
+        struct iovec iov[ASK_JSON_PIECES];
         int r;
 
         r = token_get(call, &answer);
@@ -152,10 +151,13 @@ int verb_get(const struct call *call) {
                 return r;
         if (call->form == FORM_ENV)
                 return token_print_env(call, answer.body);
-        iov[0] = token_piece(call->form == FORM_HEADER ? "Authorization: Bearer " : "");
-        iov[1] = (struct iovec){ answer.body, answer.body_len };
-        iov[2] = token_piece(
-                answer.body_len > 0 && answer.body[answer.body_len - 1] == '\n' ? "" : "\n");
+        if (call->form == FORM_JSON)
+                (void) ask_json_pieces(answer.body, answer.body_len, iov); /* it is an object */
+        else {
+                iov[0] = token_piece(call->form == FORM_HEADER ? "Authorization: Bearer " : "");
+                iov[1] = (struct iovec){ answer.body, answer.body_len };
+                iov[2] = token_piece("\n");
+        }
         return token_print(iov, 3);
 }
 

@@ -97,10 +97,8 @@ static int watch_take(struct watch *w, const char *type, const char *data) {
         AUTO(ask_json_putp) struct json_object *o = NULL;
 
         w->away = false;
-        if (!w->drawn) {
-                (void) puts(data);
-                return finish();
-        }
+        if (!w->drawn)
+                return ask_print_json(data, strlen(data));
         o = json_tokener_parse(data);
         if (strcmp(type, "state") != 0 && json_object_is_type(o, json_type_object))
                 watch_note(w, type, o);
@@ -170,10 +168,7 @@ int verb_watch(const struct call *call) {
                            .path = { .text = PROTOCOL_PATH_EVENTS,
                                      .len = sizeof(PROTOCOL_PATH_EVENTS) - 1 },
                            .events = EVENTS_NONE };
-        const struct wire_request alive = { .method = "GET",
-                                            .path = PROTOCOL_PATH_HEALTHZ,
-                                            .accept = "application/json",
-                                            .timeout_us = ASK_TIMEOUT_S * INT64_C(1000000) };
+        const struct wire_request alive = ASK_GET(PROTOCOL_PATH_HEALTHZ);
         AUTO(wire_answer_done) struct wire_answer answer = { 0 };
         int r;
 

@@ -159,10 +159,14 @@ class Get(Case):
         self.expect(["get", "bot", "--env"], 0,
                     f"COZE_API_TOKEN='{TOKEN}'\nCOZE_API_BASE=https://api.coze.cn\n")
         daemon.routes["GET /v1/token/bot"] = answer(body=as_json)
-        self.expect(["get", "bot", "--json"], 0, as_json + "\n")
+        versioned = as_json.replace("{", '{"version":1,', 1) + "\n"
+        self.expect(["get", "bot", "--json"], 0, versioned)
         self.assertEqual(daemon.requests[-1].headers["Accept"], "application/json")
         daemon.routes["GET /v1/token/bot"] = answer(body=as_json + "\n")
-        self.expect(["get", "bot", "--json"], 0, as_json + "\n")
+        self.expect(["get", "bot", "--json"], 0, versioned)
+        for body in "[]", "null", "{", "}", "", "czs_x", '{"access_token":':
+            daemon.routes["GET /v1/token/bot"] = answer(body=body)
+            self.expect_error(["get", "bot", "--json"], 1, "not a token")
 
     def test_env_is_safe_in_a_shell(self):
         for token in "pat_plain", "a'b$(false)`x`", "-n", "a;b", "~root", "*", "a=b":
@@ -636,11 +640,14 @@ down: HTTP 503: busy; logid 2024X (2h ago). Wait.
         self.expect(["list"], 0, "bot\nidle\nmypat\nold\nsite\nforever\ndown\n")
 
     def test_json(self):
-        body = json.dumps({"credentials": self.all}, indent=1)
-        self.daemon({"GET /v1/credentials": answer(body=body),
-                     "GET /v1/credentials/bot": answer(body=self.bot)})
-        self.expect(["status", "--json"], 0, body + "\n")
-        self.expect(["status", "bot", "--json"], 0, json.dumps(self.bot) + "\n")
+        everything = {"credentials": self.all}
+        self.daemon({"GET /v1/credentials": answer(body=" " + json.dumps(everything, indent=1)),
+                     "GET /v1/credentials/bot": answer(body=self.bot),
+                     "GET /v1/credentials/new": answer(body=" { } \n")})
+        for args, o in ([], everything), (["bot"], self.bot), (["new"], {}):
+            code, out, err = self.run_ctl("status", "--json", *args)
+            self.assertEqual((code, err, out[-2:]), (0, "", "}\n"))
+            self.assertEqual(list(json.loads(out).items()), [("version", 1), *o.items()])
 
     def test_one(self):
         bot = {**self.bot, "grant_expires_at": int(time.time()) + 86400 * 29 + 1800,
@@ -761,6 +768,60 @@ note      renewal has failed for long long long long long long long long long
                                       env=self.env, timeout=TIMEOUT)
                 self.assertEqual(done.returncode, 1)
                 self.assertIn(b"No space left", done.stderr)
+
+
+class Json(Case):
+    """Each object that a program reads tells its version first, whatever verb it is of."""
+
+    ID = "AbCdEf0123456789_-xyzA"
+    EVENT = {"event": "state", "reason": "connected", "credentials": []}
+    ANSWERS = {  # of the daemon; and how many objects are printed for it
+        "get bot": ({"access_token": TOKEN}, 1),
+        "status": ({"credentials": [{"name": "bot"}]}, 1),
+        "status bot": ({"name": "bot", "state": "ready"}, 1),
+        "status bot --subjects": ({"subjects": [{"subject": "a"}, {"subject": "b"}]}, 2),
+        "explain bot": ({"connect": {"allowed": True}, "use": {"allowed": True}}, 1),
+        "authorizations": ({"authorizations": [{"id": ID}]}, 1),
+        "login bot": ({"id": ID, "state": "succeeded"}, 2),
+    }
+    PATHS = ["GET /v1/token/bot", "GET /v1/credentials", "GET /v1/credentials/bot",
+             "GET /v1/credentials/bot/subjects?limit=100", "GET /v1/credentials/bot/access",
+             "GET /v1/authorizations", "POST /v1/credentials/bot/authorizations"]
+
+    def check(self, line):
+        self.assertEqual(list(json.loads(line).items())[0], ("version", 1), line)
+
+    def test_every_verb(self):
+        daemon = self.daemon({"GET /healthz": answer()})
+        for words, (body, n) in self.ANSWERS.items():
+            daemon.routes.update({path: answer(body=body) for path in self.PATHS})
+            code, out, err = self.run_ctl(*words.split(), "--json")
+            self.assertEqual((code, err, len(out.splitlines())), (0, "", n), words)
+            for line in out.splitlines():
+                self.check(line)
+        with_json = {verb for verb in re.findall(r"^  (\w+)(?: .*?)?  +\w", self.run_ctl("help")[1], re.M)
+                     if "--json" in self.run_ctl("help", verb)[1]}
+        self.assertEqual({words.split()[0] for words in self.ANSWERS} | {"watch"}, with_json)
+
+    def test_watch(self):
+        stream = f"event: state\ndata: {json.dumps(self.EVENT)}\n\n".encode()
+        self.daemon({"GET /healthz": answer(),
+                     "GET /v1/events": b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + stream})
+        with subprocess.Popen([BEARERCTL, "watch", "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              env=self.env) as process:
+            line = process.stdout.readline()
+            process.kill()
+        self.check(line)
+        self.assertEqual(json.loads(line), {"version": 1, **self.EVENT})
+
+    def test_nothing_on_an_error(self):
+        """A mistake is a sentence on standard error, never half an object."""
+        daemon = self.daemon({"GET /healthz": answer()})
+        for words in self.ANSWERS:
+            daemon.routes.update({path: error_answer(403, "access_denied", "No.") for path in self.PATHS})
+            self.expect_error([*words.split(), "--json"], 4, "No.")
+            daemon.routes.update({path: answer(body="[1]") for path in self.PATHS})
+            self.expect_error([*words.split(), "--json"], 1)
 
 
 class Exec(Case):

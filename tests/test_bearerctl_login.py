@@ -414,7 +414,7 @@ class Json(LoginCase):
         code, out, err = self.run_ctl("login", "tv", "--json")
         self.assertEqual((code, err), (0, ""))
         self.assertEqual([json.loads(line) for line in out.splitlines()],
-                         [start, {**start, **end}])
+                         [{"version": 1, **start}, {"version": 1, **start, **end}])
         self.assertIn("a/b 扣", out)
         broker.tell(state="denied")
         code, out, err = self.run_ctl("login", "tv", "--json")
@@ -964,10 +964,10 @@ x                                 tv          -         new     -
     def test_json(self):
         self.daemon({"GET /v1/authorizations": answer(body={"authorizations": self.list})})
         code, out, _ = self.run_ctl("authorizations", "--json")
-        self.assertEqual((code, json.loads(out)), (0, {"authorizations": self.list}))
+        self.assertEqual((code, json.loads(out)), (0, {"version": 1, "authorizations": self.list}))
         code, out, _ = self.run_ctl("authorizations", "--json", "tv")
         self.assertEqual((code, json.loads(out)),
-                         (0, {"authorizations": [self.list[0], self.list[2]]}))
+                         (0, {"version": 1, "authorizations": [self.list[0], self.list[2]]}))
 
     def test_nothing(self):
         self.daemon({"GET /v1/authorizations": answer(body={"authorizations": []})})
