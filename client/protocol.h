@@ -21,6 +21,8 @@
 
 #define PROTOCOL_HEADER_EXPIRES_AT                                                                 \
         "Bearer-Expires-At" /* UNIX time; absent when the token never expires */
+#define PROTOCOL_HEADER_EXPIRES_IN                                                                 \
+        "Bearer-Expires-In" /* seconds left, cut; absent as above: no clock has to agree */
 #define PROTOCOL_HEADER_FINGERPRINT   "Bearer-Fingerprint" /* 16 hex digits */
 #define PROTOCOL_HEADER_LAST_EVENT_ID "Last-Event-ID"
 

@@ -339,6 +339,10 @@ static int wire_take_expires_at(struct wire_head *head, const char *value) {
         return wire_parse_number(value, INT64_MAX, &head->answer.expires_at);
 }
 
+static int wire_take_expires_in(struct wire_head *head, const char *value) {
+        return wire_parse_number(value, INT64_MAX, &head->answer.expires_in_s);
+}
+
 static int wire_take_fingerprint(struct wire_head *head, const char *value) {
         if (strlen(value) != WIRE_FINGERPRINT_LEN ||
             value[strspn(value, "0123456789abcdef")] != '\0')
@@ -362,6 +366,7 @@ static const struct {
         { "Connection", wire_take_connection },
         { "Content-Type", wire_take_type },
         { PROTOCOL_HEADER_EXPIRES_AT, wire_take_expires_at },
+        { PROTOCOL_HEADER_EXPIRES_IN, wire_take_expires_in },
         { PROTOCOL_HEADER_FINGERPRINT, wire_take_fingerprint },
         { "Retry-After", wire_take_retry_after },
 };
@@ -391,8 +396,9 @@ static int wire_parse_head(char *text, size_t len, struct wire_head *head) {
         bool first = true;
         int r;
 
-        *head = (struct wire_head){ .answer = { .expires_at = -1, .retry_after_s = -1 },
-                                    .length = -1 };
+        *head = (struct wire_head){
+                .answer = { .expires_at = -1, .expires_in_s = -1, .retry_after_s = -1 }, .length = -1
+        };
         for (char *line = text, *next; line < end; line = next, first = false) {
                 next = memmem(line, (size_t) (end + 2 - line), "\r\n", 2);
                 *next = '\0';

@@ -71,6 +71,7 @@ struct wire_answer {
         char content_type[WIRE_TYPE_SIZE]; /* lower case, without parameters; "" if not given */
         char fingerprint[WIRE_FINGERPRINT_LEN + 1]; /* "" if not given */
         int64_t expires_at;                         /* UNIX time; -1 if not given */
+        int64_t expires_in_s;                       /* -1 if not given */
         int64_t retry_after_s;                      /* -1 if not given */
         bool keep;  /* the connection is good for another call; else close it */
         char *body; /* body_len bytes and a NUL; part of `memory` */

@@ -164,6 +164,38 @@ START_TEST(one_round_trip)
 }
 END_TEST
 
+/* The clock was set to another time between the daemon's answer and our reading of it. */
+START_TEST(clock_was_set)
+{
+        static const struct row rows[] = {
+                { OK FP1 "Bearer-Expires-At: 1000000000\r\nBearer-Expires-In: 100\r\n", "czs_one",
+                  false, false },
+                { OK FP2 "Bearer-Expires-At: 4000000000\r\nBearer-Expires-In: 10\r\n", "czs_two",
+                  false, false },
+                { OK FP1 "Bearer-Expires-In: 9223372036854775807\r\n", "czs_three", false, false },
+        };
+        struct bearer_request *rq;
+        struct bearer_token *token;
+
+        START(rows);
+        check_token("czs_one", NULL);
+        ck_assert_int_eq(bearer_get_cached(client, "bot", NULL, &token), 0);
+        ck_assert_int_le(bearer_token_expires_in(token), 100);
+        ck_assert_int_gt(bearer_token_expires_in(token), 50);
+        ck_assert_int_eq(bearer_token_expires_at(token), 1000000000); /* as the daemon said */
+        bearer_token_unref(token);
+        ck_assert_int_eq(bearer_request_new(&rq), 0);
+        ck_assert_int_eq(bearer_request_set_subject(rq, "x"), 0);
+        ck_assert_int_eq(bearer_request_set_min_ttl(rq, 50), 0);
+        check_token("czs_two", rq);
+        ck_assert_int_eq(bearer_get_cached(client, "bot", rq, &token), -EAGAIN);
+        check_token("czs_three", rq);
+        check_token("czs_three", rq);
+        bearer_request_free(rq);
+        finish();
+}
+END_TEST
+
 START_TEST(rejected)
 {
         static const struct row rows[] = { { OK FP1, "czs_one", true, false },
@@ -584,6 +616,7 @@ END_TEST
 static void add(TCase *tc) {
         tcase_set_timeout(tc, 60);
         tcase_add_test(tc, one_round_trip);
+        tcase_add_test(tc, clock_was_set);
         tcase_add_test(tc, rejected);
         tcase_add_test(tc, options);
         tcase_add_loop_test(tc, refusal, 0, N_ELEMENTS(refusals));

@@ -378,6 +378,8 @@ static const struct {
         { OK "Bearer-Expires-At: soon\r\n\r\n", -EBADMSG, false },
         { OK "Bearer-Expires-At: -5\r\n\r\n", -EBADMSG, false },
         { OK "Bearer-Expires-At: 99999999999999999999\r\n\r\n", -EBADMSG, false },
+        { OK "Bearer-Expires-In: 1.5\r\n\r\n", -EBADMSG, false },
+        { OK "Bearer-Expires-In: -1\r\n\r\n", -EBADMSG, false },
         { OK "Bearer-Fingerprint: 9f86d081884c7d6\r\n\r\n", -EBADMSG, false },
         { OK "Bearer-Fingerprint: 9f86d081884c7d6G\r\n\r\n", -EBADMSG, false },
         { OK "Bearer-Fingerprint: 9f86d081884c7d65 9f86d081884c7d65\r\n\r\n", -EBADMSG, false },
@@ -406,6 +408,22 @@ static void check_answer(int i, bool bytewise) {
 
 START_TEST(answer)
 { check_answer(_i, false); }
+END_TEST
+
+START_TEST(expires_in)
+{
+        struct script s = { .bytes = OK "bearer-expires-in: 3541\r\nContent-Length: 0\r\n\r\n" };
+        struct wire_answer a;
+
+        s.len = strlen(s.bytes);
+        ck_assert_int_eq(call(&s, &plain_request, &a), 0);
+        ck_assert_int_eq(a.expires_in_s, 3541);
+        wire_answer_done(&a);
+        s = (struct script){ .bytes = OK "\r\n", .len = strlen(OK "\r\n") };
+        ck_assert_int_eq(call(&s, &plain_request, &a), 0);
+        ck_assert_int_eq(a.expires_in_s, -1);
+        wire_answer_done(&a);
+}
 END_TEST
 
 START_TEST(answer_bytewise)
@@ -750,6 +768,7 @@ static void add(TCase *tc) {
         tcase_add_test(tc, connect_refusals);
         tcase_add_test(tc, connect_to_full_backlog);
         tcase_add_loop_test(tc, answer, 0, N_ELEMENTS(answers));
+        tcase_add_test(tc, expires_in);
         tcase_add_loop_test(tc, answer_bytewise, 0, N_ELEMENTS(answers));
         tcase_add_loop_test(tc, refusal, 0, N_ELEMENTS(refusals));
         tcase_add_loop_test(tc, refusal_bytewise, 0, N_ELEMENTS(refusals));

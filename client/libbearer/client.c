@@ -165,6 +165,13 @@ int64_t client_limit_us(const struct bearer *client, const struct bearer_request
         return ms > 0 ? ms * 1000 : (rq->wait_s + CLIENT_MARGIN_S) * INT64_C(1000000);
 }
 
+/* Microseconds, far from where they would overflow. */
+static int64_t client_us(int64_t s) {
+        const int64_t most_s = INT64_MAX / 4 / 1000000;
+
+        return (s > most_s ? most_s : s) * 1000000;
+}
+
 /* The tokens in memory */
 
 struct key client_key(const struct bearer *client, const char *name,
@@ -386,19 +393,20 @@ static void flight_fail_by_answer(struct flight *f, const struct wire_answer *a)
         flight_fail(f, r, text);
 }
 
-static struct body *flight_body(struct flight *f, const struct wire_answer *a, int64_t now_us) {
-        int64_t left_us = TOKEN_NEVER;
+/* How long the token is good from now on. The seconds that the daemon counts are taken from when it was
+ * asked: that is a little short, and right whatever the clock does, and whoever was stopped meanwhile.
+ * A daemon that does not tell them has used the same machine's clock. */
+static int64_t flight_left_us(const struct flight *f, const struct wire_answer *a, int64_t now_us) {
         struct timespec t;
+        int64_t left_us;
 
-        if (a->expires_at >= 0) { /* the same machine's clock has made it */
-                (void) clock_gettime(CLOCK_REALTIME, &t);
-                if (__builtin_mul_overflow(a->expires_at - t.tv_sec, INT64_C(1000000), &left_us) ||
-                    left_us > INT64_MAX / 4)
-                        left_us = INT64_MAX / 4;
-                left_us -= t.tv_nsec / 1000;
-        }
-        return body_new(f->name, f->rest, a->body, a->body_len, a->fingerprint, a->expires_at,
-                        left_us, now_us);
+        if (a->expires_in_s >= 0)
+                return client_us(a->expires_in_s) - (now_us - f->x.asked_us);
+        if (a->expires_at < 0)
+                return TOKEN_NEVER;
+        (void) clock_gettime(CLOCK_REALTIME, &t);
+        left_us = client_us(a->expires_at - t.tv_sec);
+        return left_us - t.tv_nsec / 1000;
 }
 
 static bool flight_answer_is_token(const struct wire_answer *a) {
@@ -417,7 +425,8 @@ static void flight_keep(struct flight *f, const struct wire_answer *a, int64_t n
                          .name = f->name,
                          .rest = f->rest,
                          .name_len = strlen(f->name) };
-        struct body *b = flight_body(f, a, now_us);
+        struct body *b = body_new(f->name, f->rest, a->body, a->body_len, a->fingerprint,
+                                  a->expires_at, flight_left_us(f, a, now_us), now_us);
         struct entry *e = b ? client_entry_make(f->client, &k, now_us) : NULL;
 
         if (!e) {

@@ -123,6 +123,7 @@ static int exchange_connect(struct exchange *x, int64_t now_us) {
                         return r;
         }
         x->refusal = 0;
+        x->asked_us = now_us;
         x->sent = 0;
         x->state = EXCHANGE_SEND;
         wire_reading_begin(&x->reading, &(struct wire_request){ .answer_max = EXCHANGE_ANSWER_MAX,

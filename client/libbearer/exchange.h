@@ -43,6 +43,7 @@ struct exchange {
         int fd; /* -1: none */
         bool kept;
         struct wire_reading reading;
+        int64_t asked_us;    /* when the connection was there to ask: an answer is not older */
         int64_t until_us;    /* then it is over */
         int64_t patience_us; /* a refused connection is tried again until then */
         int64_t again_us;    /* not before */

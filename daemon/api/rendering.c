@@ -9,36 +9,44 @@
 #include "base/json.h"
 #include "client/protocol.h"
 
+struct rendered {
+        struct MHD_Response *response;
+        mono_t until; /* the seconds left are one less from here on */
+};
+
 struct rendering {
-        struct MHD_Response *text;
-        struct MHD_Response *json;
-        mono_t json_until; /* expires_in is one less from here on */
+        struct rendered text, json;
 };
 
 static void rendering_free(void *p) {
         struct rendering *r = p;
 
-        if (r->text)
-                MHD_destroy_response(r->text);
-        if (r->json)
-                MHD_destroy_response(r->json);
+        if (r->text.response)
+                MHD_destroy_response(r->text.response);
+        if (r->json.response)
+                MHD_destroy_response(r->json.response);
         free(r);
 }
 
-static struct MHD_Response *rendering_make_text(struct token *t) {
+static bool rendering_add_number(struct MHD_Response *response, const char *name, int64_t n) {
+        char text[24];
+
+        (void) snprintf(text, sizeof(text), "%" PRId64, n);
+        return MHD_add_response_header(response, name, text) == MHD_YES;
+}
+
+static struct MHD_Response *rendering_make_text(struct token *t, int64_t left_s) {
         struct MHD_Response *response = reply_response(secret_ref(t->value),
                                                        "text/plain; charset=utf-8");
-        char number[24];
         bool ok;
 
         if (!response)
                 return NULL;
-        (void) snprintf(number, sizeof(number), "%" PRId64, t->expires_at.s);
         ok = MHD_add_response_header(response, PROTOCOL_HEADER_FINGERPRINT, t->fingerprint) ==
              MHD_YES;
         if (!t->never_expires)
-                ok = ok && MHD_add_response_header(response, PROTOCOL_HEADER_EXPIRES_AT, number) ==
-                                   MHD_YES;
+                ok = ok && rendering_add_number(response, PROTOCOL_HEADER_EXPIRES_IN, left_s) &&
+                     rendering_add_number(response, PROTOCOL_HEADER_EXPIRES_AT, t->expires_at.s);
         if (!ok) {
                 MHD_destroy_response(response);
                 return NULL;
@@ -70,12 +78,14 @@ static struct MHD_Response *rendering_make_json(struct token *t, int64_t left_s)
 }
 
 struct MHD_Response *rendering_make(struct token *t, bool as_text, mono_t now) {
-        return as_text ? rendering_make_text(t)
-                       : rendering_make_json(t, token_left(t, now) / US_PER_S);
+        const int64_t left_s = token_left(t, now) / US_PER_S;
+
+        return as_text ? rendering_make_text(t, left_s) : rendering_make_json(t, left_s);
 }
 
 struct MHD_Response *rendering_get(struct token *t, bool as_text, mono_t now) {
         struct rendering *r = t->rendered;
+        struct rendered *form;
 
         if (!r) {
                 r = calloc(1, sizeof(*r));
@@ -84,19 +94,14 @@ struct MHD_Response *rendering_get(struct token *t, bool as_text, mono_t now) {
                 t->rendered_free = rendering_free;
                 t->rendered = r;
         }
-        if (as_text) {
-                if (!r->text)
-                        r->text = rendering_make(t, true, now);
-                return r->text;
+        form = as_text ? &r->text : &r->json;
+        if (!form->response || !mono_before(now, form->until)) {
+                if (form->response) /* connections that still send it hold it, too */
+                        MHD_destroy_response(form->response);
+                form->response = rendering_make(t, as_text, now);
+                form->until = t->never_expires
+                                      ? MONO_NEVER
+                                      : mono_add(now, token_left(t, now) % US_PER_S + 1);
         }
-        if (!r->json || !mono_before(now, r->json_until)) {
-                int64_t left = token_left(t, now);
-
-                if (r->json)
-                        MHD_destroy_response(
-                                r->json); /* connections that still send it hold it, too */
-                r->json = rendering_make(t, false, now);
-                r->json_until = t->never_expires ? MONO_NEVER : mono_add(now, left % US_PER_S + 1);
-        }
-        return r->json;
+        return form->response;
 }

@@ -2,7 +2,7 @@
 /*
  * Rendering: a token as an HTTP response, prepared
  *
- * The bare text is made once for a token, the JSON form once a second at most (expires_in changes); both are shared by all
+ * The bare text and the JSON form are each made once a second at most (the seconds left change), and shared by all
  * connections, so that handing out a cached token makes nothing. Kept in the token, wiped with it.
  *
  * Threading: serving thread; freed by whoever drops the token.

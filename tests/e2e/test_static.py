@@ -33,6 +33,7 @@ class FromFile(Static):
             text = self.daemon.get(f"/v1/token/{name}", {"Accept": "text/plain"})
             self.assertEqual(text.text, token)
             self.assertNotIn("bearer-expires-at", text.headers)
+            self.assertNotIn("bearer-expires-in", text.headers)
             self.assertEqual(text.headers["bearer-fingerprint"], o["fingerprint"])
             view = self.daemon.view(name)
             self.assertEqual((view["state"], view["fingerprint"]), ("ready", o["fingerprint"]))

@@ -34,6 +34,7 @@ class Form(EndToEnd):
             self.assertRegex(answer.text, r"^czs_\w{32,}$", "nothing but the token, not even a newline")
             self.assertEqual(answer.headers["bearer-fingerprint"], fingerprint(answer.text))
             self.assertGreater(int(answer.headers["bearer-expires-at"]), time.time())
+            self.assertTrue(0 < int(answer.headers["bearer-expires-in"]) <= 900)
         answer = self.daemon.get("/v1/token/developer", TEXT)
         self.assertEqual(answer.text, o["access_token"])
         self.assertEqual(int(answer.headers["bearer-expires-at"]), o["expires_at"])
@@ -56,12 +57,17 @@ class Form(EndToEnd):
         self.assertStatus(self.daemon.get("/v1/token/web", TEXT), 409, "authorization_required")
 
     def test_time_goes_by(self):
-        """expires_in is what is left, expires_at stays."""
-        first = self.daemon.token("developer").json
+        """expires_in is what is left, expires_at stays; the bare token says the same."""
+        def text():
+            return self.daemon.get("/v1/token/developer", TEXT).headers
+
+        first, first_text = self.daemon.token("developer").json, text()
         later = eventually(lambda: [o for o in [self.daemon.token("developer").json]
                                     if o["expires_in"] < first["expires_in"]], "expires_in becomes less")[0]
         self.assertEqual(later["expires_at"], first["expires_at"])
         self.assertEqual(later["access_token"], first["access_token"])
+        self.assertLess(int(text()["bearer-expires-in"]), int(first_text["bearer-expires-in"]))
+        self.assertEqual(text()["bearer-expires-at"], first_text["bearer-expires-at"])
 
 
 class Cache(EndToEnd):
