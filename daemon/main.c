@@ -387,6 +387,7 @@ static void plan_status(struct daemon *d) {
 static void on_change_of_conf(void *user, const struct conf *conf) {
         struct daemon *d = user;
 
+        feed_start_over(d->feed);
         d->hooks = hooks_free(d->hooks);
         if (hooks_new(conf, d->event, d->timers, &clock_system, &d->hooks) < 0)
                 log_error("event=hooks_failed error=\"out of memory\" advice=\"restart bearerd\"");

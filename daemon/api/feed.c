@@ -124,16 +124,26 @@ static struct feed_event *feed_event_new(const struct feed *f, const struct chan
 
 /* --- the ring --- */
 
-void feed_put(struct feed *f, const struct change *change) {
-        uint64_t number = feed_last(f) + 1; /* nobody else counts it up */
-        struct feed_event *e = feed_event_new(f, change, number), *old;
+/* NULL: an event that is lost, which readers see. */
+static void feed_append(struct feed *f, struct feed_event *e) {
+        struct feed_event *old;
+        uint64_t number;
 
         (void) pthread_mutex_lock(&f->mtx);
+        number = ++f->last;
         old = f->ring[number % FEED_EVENTS_MAX];
-        f->ring[number % FEED_EVENTS_MAX] = e; /* NULL, out of memory: lost, which readers see */
-        f->last = number;
+        f->ring[number % FEED_EVENTS_MAX] = e;
         (void) pthread_mutex_unlock(&f->mtx);
         feed_release(f, old);
+}
+
+void feed_put(struct feed *f, const struct change *change) {
+        /* nobody else counts it up; without memory the event is lost */
+        feed_append(f, feed_event_new(f, change, feed_last(f) + 1));
+}
+
+void feed_start_over(struct feed *f) {
+        feed_append(f, NULL);
 }
 
 uint64_t feed_last(struct feed *f) {

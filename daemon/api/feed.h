@@ -7,7 +7,7 @@
  * state. An event's id is "EPOCH-NUMBER": the epoch is drawn when the feed is made, so that an id of an earlier daemon is
  * known as such.
  *
- * Threading: feed_put() on the loop; all else from any thread. The lock is held for as long as a pointer takes.
+ * Threading: feed_put() and feed_start_over() on the loop; all else from any thread. The lock is held for as long as a pointer takes.
  * Sources:   WHATWG HTML section 9.2 (server-sent events).
  */
 
@@ -37,6 +37,9 @@ int feed_new(const struct random *random, const struct clock *clock, struct feed
 struct feed *feed_free(struct feed *f);
 
 void feed_put(struct feed *f, const struct change *change);
+
+/* There are other credentials now: whatever event a reader has had, what follows is not there, and the state has to tell. */
+void feed_start_over(struct feed *f);
 
 uint64_t feed_last(struct feed *f); /* the number of the last event; 0: there was none yet */
 

@@ -868,6 +868,7 @@ static void server_take(struct server *s, struct server_change *ch) {
         for_each_listener(l, s) if (!l->socket)
                 listener_stop(l); /* the loop closes the descriptor now */
         server_close_idle(s);
+        streams_reloaded(&s->streams);
         s->change = ch;
 }
 

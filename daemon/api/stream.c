@@ -24,8 +24,9 @@ struct stream {
         char *credential; /* NULL: all; owned */
         char *subject;    /* NULL: see struct stream_filter; owned */
 
-        uint64_t number;    /* of the last event that it has had, or that was not for it */
-        const char *reason; /* to send the state; NULL: to go on from `number` */
+        unsigned generation; /* of the configuration that it was judged by last */
+        uint64_t number;     /* of the last event that it has had, or that was not for it */
+        const char *reason;  /* to send the state; NULL: to go on from `number` */
         struct feed_event *event;
         struct secret *state; /* to be sent */
         struct secret *sent;  /* the state that is being sent */
@@ -46,17 +47,16 @@ static bool stream_may_see(const struct stream *s, const char *subject) {
         return !*subject || s->caller->is_admin;
 }
 
-static bool stream_wants(const struct stream *s, const struct feed_event *e) {
-        const struct conf_credential *c;
+static bool stream_may_use(const struct stream *s, const char *credential) {
+        const struct conf_credential *c = caller_find_credential(
+                s->caller, server_conf(s->of->server), credential);
 
-        if (s->credential && strcmp(s->credential, e->credential) != 0)
-                return false;
-        if (!stream_may_see(s, e->subject))
-                return false;
-        if (!server_knows(s->of->server, s->caller))
-                return false;
-        c = caller_find_credential(s->caller, server_conf(s->of->server), e->credential);
         return c && caller_may_use(s->caller, c);
+}
+
+static bool stream_wants(const struct stream *s, const struct feed_event *e) {
+        return (!s->credential || strcmp(s->credential, e->credential) == 0) &&
+               stream_may_see(s, e->subject) && stream_may_use(s, e->credential);
 }
 
 /* --- pieces --- */
@@ -70,6 +70,27 @@ static void stream_drop_piece(struct stream *s) {
         s->event = feed_release(s->of->feed, s->event);
         s->sent = secret_unref(s->sent);
         stream_take_piece(s, NULL, 0);
+}
+
+/* Between two pieces: nothing of the next one is out. */
+static bool stream_is_between(const struct stream *s) {
+        return !s->piece || (s->event && s->piece == s->event->text);
+}
+
+/* The configuration in force may be another one than it has begun with: what it was going to send is void then, and it starts
+ * over from the state. False: what it reads is gone, or not for it any more; who comes back is told why. */
+static bool stream_follow(struct stream *s) {
+        if (!server_knows(s->of->server, s->caller) || !s->caller->socket)
+                return false;
+        if (s->generation == s->caller->generation)
+                return true;
+        if (s->credential && !stream_may_use(s, s->credential))
+                return false;
+        s->generation = s->caller->generation;
+        stream_drop_piece(s);
+        s->state = secret_unref(s->state);
+        s->reason = STREAM_RELOADED;
+        return true;
 }
 
 /* The next event that is for it; false: there is none. */
@@ -176,7 +197,7 @@ static bool stream_find_piece(struct stream *s) {
         if (s->state) {
                 s->sent = TAKE(s->state);
                 stream_take_piece(s, secret_text(s->sent), secret_len(s->sent));
-        } else if (!stream_find_event(s)) {
+        } else if (s->reason || !stream_find_event(s)) {
                 if (!s->beat || s->reason)
                         return false;
                 stream_take_piece(s, stream_comment, sizeof(stream_comment) - 1);
@@ -194,7 +215,7 @@ static ssize_t stream_read(void *cls, uint64_t pos, char *buf, size_t max) {
                 return MHD_CONTENT_READER_END_WITH_ERROR;
         if (s->left == 0 && s->piece)
                 stream_drop_piece(s);
-        if (!s->piece && s->of->stopping)
+        if (stream_is_between(s) && (s->of->stopping || !stream_follow(s)))
                 return MHD_CONTENT_READER_END_OF_STREAM;
         if (!s->piece && !stream_find_piece(s)) {
                 if (s->reason)
@@ -235,6 +256,7 @@ int stream_new(struct streams *ss, const struct caller *caller, struct MHD_Conne
         s->of = ss;
         s->caller = caller;
         s->connection = connection;
+        s->generation = caller->generation;
         s->fd = -1;
         s->credential = filter->credential ? strdup(filter->credential) : NULL;
         s->subject = filter->subject ? strdup(filter->subject) : NULL;
@@ -350,12 +372,20 @@ void streams_hung_up(struct streams *ss, const void *what) {
         }
 }
 
-void streams_stop(struct streams *ss) {
-        ss->stopping = true;
+static void streams_wake(struct streams *ss) {
         for (struct list_link *l = ss->list.next; l != &ss->list; l = l->next) {
                 struct stream *s = list_entry(l, struct stream, link);
 
                 if (s->suspended)
                         stream_resume(s);
         }
+}
+
+void streams_reloaded(struct streams *ss) {
+        streams_wake(ss); /* stream_follow() does the rest */
+}
+
+void streams_stop(struct streams *ss) {
+        ss->stopping = true;
+        streams_wake(ss);
 }

@@ -4,7 +4,8 @@
  *
  * A stream keeps no queue: it knows the number of the last event it has had, sends one piece at a time, and takes the next
  * one from the feed when its connection has room. One that reads too slowly, or comes back too late, finds the next event
- * gone from the feed, and is sent the state of its credentials instead. While there is nothing to send its connection is
+ * gone from the feed, and is sent the state of its credentials instead. After a reload every stream gets the state under the
+ * new configuration, or ends if that has nothing for it: from the switch on nothing is sent that the old one allowed. While there is nothing to send its connection is
  * suspended; every STREAM_BEAT_US it gets a comment, and a peer that hangs up is seen at once (libmicrohttpd does not see
  * it on a suspended connection).
  *
@@ -43,6 +44,7 @@ struct streams { /* of one server */
 /* Why a reader gets the state: `reason` of a state event. */
 #define STREAM_CONNECTED "connected" /* it asked for it, by naming no event */
 #define STREAM_LOST      "lost"      /* the events that follow the last one it had are gone */
+#define STREAM_RELOADED  "reloaded"  /* the configuration is another one */
 
 void streams_init(struct streams *ss, struct server *server, struct feed *feed);
 
@@ -54,6 +56,9 @@ void streams_beat(struct streams *ss, mono_t now); /* if it is time */
 
 /* The peer of what `what` was has hung up; no effect if that is no stream any more. */
 void streams_hung_up(struct streams *ss, const void *what);
+
+/* The server has taken another configuration: each goes on with the state under that, or ends. */
+void streams_reloaded(struct streams *ss);
 
 /* Ends all streams, cleanly: each after the piece that it is sending. */
 void streams_stop(struct streams *ss);

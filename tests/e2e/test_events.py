@@ -6,9 +6,10 @@ import re
 import select
 import socket as sockets
 import subprocess
+import threading
 import time
 
-from harness import BEARERCTL, ENVIRONMENT, EndToEnd, NEEDS_ROOT, as_user, eventually, main, new_token
+from harness import BEARERCTL, ENVIRONMENT, EndToEnd, LIMIT_S, NEEDS_ROOT, as_user, eventually, main, new_token
 
 ALICE = 23451
 PER_USER = 32  # STREAMS_PER_UID
@@ -66,6 +67,13 @@ class Stream:
         if not event or event[0] != kind or {k: event[1].get(k) for k in members} != members:
             raise AssertionError(f"{event} is no {kind} {members}")
         return event[1]
+
+    def comments(self):
+        """How many comments have come behind the last event."""
+        n = 0
+        while not self.is_quiet():
+            n += self.file.readline() == b":\n"
+        return n
 
     def is_quiet(self):
         return not select.select([self.socket], [], [], 0)[0]
@@ -228,9 +236,33 @@ class Readers(EndToEnd):
             with Stream(self.daemon) as s:
                 return s.status == 200
 
-        eventually(is_free, "a reader that hangs up is seen at once, long before a heartbeat")
+        eventually(is_free, "a reader that hangs up is seen")
         for s in streams:
             s.close()
+
+    def readers(self):
+        text = self.daemon.get("/metrics").text
+        return int(re.search(r"^bearerd_event_readers (\d+)$", text, re.MULTILINE)[1])
+
+    def test_hang_up_is_seen_at_once(self):
+        """Not because the next heartbeat fails: nobody has had one by then."""
+        with Stream(self.daemon) as witness:
+            witness.expect("state")
+            gone = [Stream(self.daemon) for _ in range(3)]
+            for s in gone:
+                s.expect("state")
+            half = Stream(self.daemon)
+            half.expect("state")
+            self.assertEqual(self.readers(), 5)
+            for s in gone:
+                s.close()
+            eventually(lambda: self.readers() == 2, "they are seen")
+            self.assertEqual(witness.comments(), 0, "only the heartbeat has told")
+            # one that has said that it will say nothing more still listens
+            half.socket.shutdown(sockets.SHUT_WR)
+            self.daemon.set("pat", new_token())
+            half.expect("token")
+            half.close()
 
     def test_stop_ends_them(self):
         streams = [Stream(self.daemon) for _ in range(5)]
@@ -292,6 +324,140 @@ class Sockets(EndToEnd):
         self.assertEqual(as_user(ALICE, resume), ("hers", ""))
         self.assertEqual(as_user(ALICE + 1, resume), ("developer", ""), "subjects are not for all eyes")
         self.assertEqual(as_user(ALICE + 1, lambda: resume("?subject=bob")), ("developer", "bob"))
+
+
+class Reload(EndToEnd):
+    """Whoever reads along knows of the new configuration, and of nothing that it takes away."""
+
+    def sections(self):
+        self.app = f"{self.directory}/app1.sock"
+        return f"[socket app1]\npath = {self.app}\nmode = 0666\ncredentials = sat, developer\n"
+
+    def write(self, *replacements, more=""):
+        text = self.configuration()
+        for old, new in replacements:
+            self.assertIn(old, text)
+            text = text.replace(old, new)
+        self.daemon.conf.write_text(text + more)
+        self.assertStatus(self.daemon.ask("POST", "/v1/reload"), 200)
+
+    def names(self, state):
+        return [c["name"] for c in state["credentials"]]
+
+    def test_added_and_removed(self):
+        with Stream(self.daemon) as s, Stream(self.daemon, "?credential=sat") as one:
+            before = self.names(s.expect("state", reason="connected"))
+            one.expect("state")
+            self.write(("[credential pat]", "[credential renamed]"))
+            after = self.names(s.expect("state", reason="reloaded"))
+            self.assertEqual(after, ["renamed" if name == "pat" else name for name in before])
+            self.assertEqual(self.names(one.expect("state", reason="reloaded")), ["sat"])
+            self.daemon.set("renamed", new_token())
+            s.expect("token", credential="renamed")
+            self.daemon.set("sat", new_token("sat_"))
+            one.expect("token", credential="sat")
+
+    def test_what_one_reads_is_removed(self):
+        with Stream(self.daemon, "?credential=pat") as s, Stream(self.daemon, socket=self.app) as app:
+            s.expect("state")
+            app.expect("state")
+            self.write(("[credential pat]", "[credential renamed]"), ("[socket app1]", "[socket app2]"),
+                       ("app1.sock", "app2.sock"))
+            self.assertIsNone(s.next(), "it goes on, about nothing")
+            self.assertIsNone(app.next(), "its socket is gone")
+        self.assertStatus(self.daemon.get("/v1/events?credential=pat"), 404)
+        with Stream(self.daemon, socket=f"{self.directory}/app2.sock") as s:
+            s.expect("state")
+
+    def test_what_a_socket_shows(self):
+        with Stream(self.daemon, socket=self.app) as s, Stream(self.daemon, "?credential=sat", socket=self.app) as one:
+            self.assertEqual(set(self.names(s.expect("state"))), {"sat", "developer"})
+            one.expect("state")
+            self.write(("credentials = sat, developer", "credentials = developer"))
+            self.assertEqual(self.names(s.expect("state", reason="reloaded")), ["developer"])
+            self.assertIsNone(one.next())
+            self.daemon.set("sat", new_token("sat_"))
+            self.daemon.token("developer")
+            s.expect("token", credential="developer")
+
+    def test_who_was_away(self):
+        """Every event has been read, and yet there is news."""
+        with Stream(self.daemon) as s:
+            s.expect("state")
+            self.daemon.set("pat", new_token())
+            s.expect("token")
+        self.write(("[credential pat]", "[credential renamed]"))
+        with Stream(self.daemon, last_id=s.last_id) as s:
+            self.assertIn("renamed", self.names(s.expect("state", reason="lost")))
+        with Stream(self.daemon, last_id=s.last_id) as s:
+            self.daemon.set("renamed", new_token())
+            s.expect("token", credential="renamed")
+
+    def test_refused(self):
+        """Nothing has changed, and nobody is told otherwise."""
+        with Stream(self.daemon) as s:
+            s.expect("state")
+            self.daemon.conf.write_text("nonsense\n")
+            self.assertStatus(self.daemon.ask("POST", "/v1/reload"), 400)
+            self.daemon.set("pat", new_token())
+            s.expect("token", credential="pat")
+
+    @NEEDS_ROOT
+    def test_rights(self):
+        """One that is revoked while events for it wait: nothing of the credential is shown any more."""
+        def read():
+            with Stream(self.daemon, socket=self.app) as s, Stream(self.daemon, "?credential=sat", socket=self.app) as one:
+                first = self.names(s.expect("state")), self.names(one.expect("state"))
+                os.write(ready[1], b"x")
+                os.read(go[0], 1)
+                seen = []
+                while not seen or seen[-1].get("credential") != "developer":
+                    seen.append(s.next()[1])
+                return first, seen, one.next()
+
+        ready, go = os.pipe(), os.pipe()
+        done = []
+        reader = threading.Thread(target=lambda: done.append(as_user(ALICE, read)))
+        reader.start()
+        os.read(ready[0], 1)
+        self.write(("[credential sat]", f"[credential sat]\nallow_users = {ALICE + 1}"))
+        self.daemon.set("sat", new_token("sat_"))
+        os.write(go[1], b"x")
+        self.daemon.token("developer")
+        reader.join(LIMIT_S)
+        (first, seen, end), = done
+        self.assertEqual((set(first[0]), first[1]), ({"sat", "developer"}, ["sat"]))
+        self.assertEqual([(o["event"], o.get("reason")) for o in seen], [("state", "reloaded"), ("token", None)])
+        self.assertEqual(self.names(seen[0]), ["developer"])
+        self.assertIsNone(end)
+
+    @NEEDS_ROOT
+    def test_no_administrator_any_more(self):
+        """Subjects are for administrators' eyes; the first event after the change counts, too."""
+        self.write(("[daemon]", f"[daemon]\nadmin_users = {ALICE}"))
+        pipe, back = os.pipe(), os.pipe()
+
+        def read():
+            with Stream(self.daemon) as s:
+                s.expect("state")
+                self.daemon.token("developer", "?subject=before")
+                kinds = [s.next()[1]["subject"]]
+                os.write(pipe[1], b"x")
+                os.read(back[0], 1)
+                for _ in range(2):
+                    kinds.append(s.next()[1].get("subject"))
+                return kinds
+
+        done = []
+        reader = threading.Thread(target=lambda: done.append(as_user(ALICE, read)))
+        reader.start()
+        os.read(pipe[0], 1)
+        self.write()
+        self.daemon.token("developer", "?subject=after")
+        self.daemon.token("developer")
+        os.write(back[1], b"x")
+        reader.join(LIMIT_S)
+        self.assertEqual(done, [["before", None, ""]])
 
 
 class Watch(EndToEnd):
