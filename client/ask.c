@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/message.h"
 #include "client/protocol.h"
 #include "client/words.h"
 
@@ -63,9 +64,8 @@ int64_t ask_number(struct json_object *o, const char *key) {
 bool ask_list(struct json_object *o, const char *key, struct json_object **ret) {
         if (json_object_object_get_ex(o, key, ret) && json_object_is_type(*ret, json_type_array))
                 return true;
-        say("what the daemon sent is not a list of %s: is bearerctl (" BEARERD_VERSION
-            ") older or newer than bearerd?",
-            key);
+        say(_("what the daemon sent is not a list of %s: is bearerctl (%s) older or newer than bearerd?"),
+            key, BEARERD_VERSION);
         return false;
 }
 
@@ -97,8 +97,9 @@ int ask_print_json(const char *json, size_t len) {
         struct iovec pieces[ASK_JSON_PIECES];
 
         if (!ask_json_pieces(json, len, pieces)) {
-                say("what the daemon sent is no JSON object: is bearerctl (" BEARERD_VERSION
-                    ") older or newer than bearerd?");
+                say(_("what the daemon sent is no JSON object: is bearerctl (%s) older or newer than "
+                      "bearerd?"),
+                    BEARERD_VERSION);
                 return EXIT_FAILED;
         }
         for (size_t i = 0; i < ASK_JSON_PIECES; i++)
@@ -116,47 +117,50 @@ int ask_print_object(struct json_object *o) {
 
 static int ask_explain_unreachable(const char *socket, int r) {
         if (r == -EACCES || r == -EPERM) {
-                say("you may not connect to %s: join the group that owns it "
-                    "(see ls -l; then log in again), or ask for socket_mode and socket_group",
+                say(_("you may not connect to %s: join the group that owns it "
+                      "(see ls -l; then log in again), or ask for socket_mode and socket_group"),
                     socket);
                 return EXIT_DENIED;
         }
         if (r == -ENAMETOOLONG) {
-                say("the socket's path is longer than %d bytes: %s", WIRE_SOCKET_MAX - 1, socket);
+                say(_("the socket's path is longer than %d bytes: %s"), WIRE_SOCKET_MAX - 1,
+                    socket);
                 return EXIT_USAGE;
         }
         if (r == -ETIMEDOUT)
-                say("the daemon at %s takes no more connections: it hangs or is overrun; "
-                    "see journalctl -u bearerd",
+                say(_("the daemon at %s takes no more connections: it hangs or is overrun; "
+                      "see journalctl -u bearerd"),
                     socket);
         else
-                say("no daemon at %s: %s\n"
-                    "  the system's:  systemctl start bearerd\n"
-                    "  your own:      bearerd --user\n"
-                    "  another one:   --socket PATH, or set " PROTOCOL_SOCKET_ENV,
-                    socket, strerror(-r));
+                say(_("no daemon at %s: %s\n"
+                      "  the system's:  systemctl start bearerd\n"
+                      "  your own:      bearerd --user\n"
+                      "  another one:   --socket PATH, or set %s"),
+                    socket, message_errno(-r), PROTOCOL_SOCKET_ENV);
         return EXIT_UNREACHABLE;
 }
 
 static int ask_explain_broken(const char *socket, int r) {
         switch (r) {
         case -ECONNRESET:
-                say("the daemon at %s hung up before it had answered: see journalctl -u bearerd, "
-                    "then try again",
+                say(_("the daemon at %s hung up before it had answered: see journalctl -u bearerd, "
+                      "then try again"),
                     socket);
                 return EXIT_UNREACHABLE;
         case -ETIMEDOUT:
-                say("the daemon at %s did not answer in time: see journalctl -u bearerd", socket);
+                say(_("the daemon at %s did not answer in time: see journalctl -u bearerd"),
+                    socket);
                 return EXIT_UNREACHABLE;
         case -EBADMSG:
-                say("what came from %s is not an answer of bearerd: is that its socket?", socket);
+                say(_("what came from %s is not an answer of bearerd: is that its socket?"),
+                    socket);
                 return EXIT_FAILED;
         case -EMSGSIZE:
-                say("the answer from %s is too large to be one of bearerd: is that its socket?",
+                say(_("the answer from %s is too large to be one of bearerd: is that its socket?"),
                     socket);
                 return EXIT_FAILED;
         default:
-                say("talking to %s failed: %s", socket, strerror(-r));
+                say(_("talking to %s failed: %s"), socket, message_errno(-r));
                 return EXIT_FAILED;
         }
 }
@@ -203,8 +207,9 @@ static void ask_describe(struct json_object *o, int status, char ret[ASK_SENTENC
                 (void) words_clean(text, ret, ASK_SENTENCE_SIZE);
                 return;
         }
-        (void) snprintf(ret, ASK_SENTENCE_SIZE, "HTTP %d: %s; see journalctl -u bearerd", status,
-                        error ? words_clean(error, code, sizeof(code)) : "the daemon says no more");
+        (void) snprintf(ret, ASK_SENTENCE_SIZE, _("HTTP %d: %s; see journalctl -u bearerd"), status,
+                        error ? words_clean(error, code, sizeof(code))
+                              : _("the daemon says no more"));
 }
 
 int ask_explain(const struct call *call, const struct wire_answer *answer) {
@@ -219,11 +224,11 @@ int ask_explain(const struct call *call, const struct wire_answer *answer) {
                 say("%s", sentence);
         if (json_object_object_get_ex(o, "upstream", &upstream) &&
             json_object_is_type(upstream, json_type_object) && *ask_refusal(upstream, sentence))
-                say("the provider said: %s", sentence);
+                say(_("the provider said: %s"), sentence);
         if (answer->retry_after_s >= 0) {
                 char span[WORDS_SPAN_SIZE];
 
-                say("try again in %s", words_span(answer->retry_after_s, span));
+                say(_("try again in %s"), words_span(answer->retry_after_s, span));
         }
         return ask_exit_code(answer->status);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/message.h"
 #include "client/protocol.h"
 #include "client/words.h"
 
@@ -16,12 +17,13 @@ static const struct {
         int exit_code;
         const char *sentence; /* where the daemon gives no reason */
 } authorization_states[] = {
-        { PENDING, COLOUR_WAITING, EXIT_AUTHORIZE, "it is still waiting" },
-        { "succeeded", COLOUR_GOOD, EXIT_DONE, "it is authorized" },
-        { "denied", COLOUR_BAD, EXIT_AUTHORIZE, "the person refused" },
-        { "expired", COLOUR_BAD, EXIT_AUTHORIZE, "nobody authorized it in time" },
-        { "failed", COLOUR_BAD, EXIT_UPSTREAM, "the provider did not accept the authorization" },
-        { "cancelled", COLOUR_NONE, EXIT_AUTHORIZE, "the authorization was cancelled" },
+        { PENDING, COLOUR_WAITING, EXIT_AUTHORIZE, N_("it is still waiting") },
+        { "succeeded", COLOUR_GOOD, EXIT_DONE, N_("it is authorized") },
+        { "denied", COLOUR_BAD, EXIT_AUTHORIZE, N_("the person refused") },
+        { "expired", COLOUR_BAD, EXIT_AUTHORIZE, N_("nobody authorized it in time") },
+        { "failed", COLOUR_BAD, EXIT_UPSTREAM,
+          N_("the provider did not accept the authorization") },
+        { "cancelled", COLOUR_NONE, EXIT_AUTHORIZE, N_("the authorization was cancelled") },
 };
 
 /* An index, or -1: of a newer daemon. */
@@ -60,8 +62,9 @@ struct json_object *authorization_read(const struct wire_answer *answer) {
         if (id && wire_is_name(id) && ask_text(o, "state"))
                 return o;
         json_object_put(o);
-        say("what the daemon sent is not an authorization: is bearerctl (" BEARERD_VERSION
-            ") older or newer than bearerd?");
+        say(_("what the daemon sent is not an authorization: is bearerctl (%s) older or newer than "
+              "bearerd?"),
+            BEARERD_VERSION);
         return NULL;
 }
 
@@ -70,8 +73,10 @@ char *authorization_who(const struct call *call, char ret[ASK_SENTENCE_SIZE]) {
 
         if (call->subject)
                 (void) words_clean(call->subject, subject, sizeof(subject));
-        (void) snprintf(ret, ASK_SENTENCE_SIZE, "%s%s%s", call->name, *subject ? " for " : "",
-                        subject);
+        if (*subject)
+                (void) snprintf(ret, ASK_SENTENCE_SIZE, _("%s for %s"), call->name, subject);
+        else
+                (void) snprintf(ret, ASK_SENTENCE_SIZE, "%s", call->name);
         return ret;
 }
 
@@ -97,7 +102,7 @@ void authorization_explain(const struct call *call, struct json_object *o) {
 
         (void) authorization_who(call, who);
         if (i >= 0 && authorization_states[i].exit_code == EXIT_DONE) {
-                (void) printf("%s is authorized. Its token: %s\n", who,
+                (void) printf(_("%s is authorized. Its token: %s\n"), who,
                               authorization_command(call, "get", command));
                 return;
         }
@@ -106,15 +111,14 @@ void authorization_explain(const struct call *call, struct json_object *o) {
         if (text)
                 say("%s: %s", who, words_clean(text, reason, sizeof(reason)));
         else if (i >= 0)
-                say("%s: %s", who, authorization_states[i].sentence);
+                say("%s: %s", who, _(authorization_states[i].sentence));
         else
-                say("%s: the authorization is \"%s\", which this bearerctl (" BEARERD_VERSION
-                    ") does not know",
-                    who, ask_shown(o, "state", state));
+                say(_("%s: the authorization is \"%s\", which this bearerctl (%s) does not know"),
+                    who, ask_shown(o, "state", state), BEARERD_VERSION);
         if (json_object_object_get_ex(o, "upstream", &upstream) &&
             json_object_is_type(upstream, json_type_object) && *ask_refusal(upstream, said))
-                say("the provider said: %s", said);
-        say("to start again: %s", authorization_command(call, "login", command));
+                say(_("the provider said: %s"), said);
+        say(_("to start again: %s"), authorization_command(call, "login", command));
 }
 
 int authorization_cancel(const struct call *call, const char *id) {
@@ -126,7 +130,7 @@ int authorization_cancel(const struct call *call, const char *id) {
                                               .timeout_us = ASK_TIMEOUT_S * INT64_C(1000000) };
 
         if (authorization_path(&path, id) < 0) {
-                say("\"%s\" is not the id of an authorization: bearerctl authorizations lists them",
+                say(_("\"%s\" is not the id of an authorization: bearerctl authorizations lists them"),
                     id);
                 return EXIT_USAGE;
         }

@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <time.h>
 
+#include "client/message.h"
 #include "client/protocol.h"
 #include "client/verb.h"
 #include "client/wire.h"
@@ -65,7 +66,7 @@ struct parsed {
 
 static int option_subject(struct parsed *p, const char *value) {
         if (strlen(value) > PROTOCOL_SUBJECT_MAX) {
-                say("--subject: at most %d bytes", PROTOCOL_SUBJECT_MAX);
+                say(_("--subject: at most %d bytes"), PROTOCOL_SUBJECT_MAX);
                 return -EINVAL;
         }
         p->call.subject = *value ? value : NULL; /* the empty one is the credential itself */
@@ -76,14 +77,14 @@ static int option_span(const char *name, const char *value, int64_t max_s, int64
         int64_t s;
 
         if (words_parse_span(value, &s) < 0) {
-                say("%s: \"%s\" is not a time span: write it with a unit, as 90s, 15min or 12h",
+                say(_("%s: \"%s\" is not a time span: write it with a unit, as 90s, 15min or 12h"),
                     name, value);
                 return -EINVAL;
         }
         if (s > max_s) {
                 char most[WORDS_SPAN_SIZE];
 
-                say("%s: %s is too long: at most %s", name, value, words_span(max_s, most));
+                say(_("%s: %s is too long: at most %s"), name, value, words_span(max_s, most));
                 return -EINVAL;
         }
         *ret_s = s;
@@ -100,8 +101,8 @@ static int option_wait(struct parsed *p, const char *value) {
 
 static int option_rejected(struct parsed *p, const char *value) {
         if (!words_is_fingerprint(value)) {
-                say("--rejected: 16 hex digits, as Bearer-Fingerprint and --json give them, "
-                    "never the token itself");
+                say(_("--rejected: 16 hex digits, as Bearer-Fingerprint and --json give them, "
+                      "never the token itself"));
                 return -EINVAL;
         }
         p->call.rejected = value;
@@ -110,7 +111,7 @@ static int option_rejected(struct parsed *p, const char *value) {
 
 static int option_form(struct parsed *p, enum form form) {
         if (p->call.form != FORM_PLAIN && p->call.form != form) {
-                say("one of --header, --json and --env, not two");
+                say(_("one of --header, --json and --env, not two"));
                 return -EINVAL;
         }
         p->call.form = form;
@@ -137,17 +138,17 @@ static int option_expires_at(struct parsed *p, const char *value) {
         int64_t at;
 
         if (words_parse_date(value, &at) < 0) {
-                say("--expires-at: \"%s\" is no date: write 2027-01-31, \"2027-01-31 18:00\", "
-                    "2027-01-31T10:00:00Z or UNIX seconds",
+                say(_("--expires-at: \"%s\" is no date: write 2027-01-31, \"2027-01-31 18:00\", "
+                      "2027-01-31T10:00:00Z or UNIX seconds"),
                     value);
                 return -EINVAL;
         }
         if (at <= now) {
-                say("--expires-at: %s has passed: make a new token", value);
+                say(_("--expires-at: %s has passed: make a new token"), value);
                 return -EINVAL;
         }
         if (at / 100 > now) { /* some 5000 years */
-                say("--expires-at: %s is too far away: UNIX seconds are meant, not milliseconds",
+                say(_("--expires-at: %s is too far away: UNIX seconds are meant, not milliseconds"),
                     value);
                 return -EINVAL;
         }
@@ -177,7 +178,7 @@ static int option_pid(struct parsed *p, const char *value) {
         long pid = strtol(value, &end, 10);
 
         if (*value < '0' || *value > '9' || *end || pid < 1 || pid > INT32_MAX) {
-                say("--pid: \"%s\" is not the number of a process", value);
+                say(_("--pid: \"%s\" is not the number of a process"), value);
                 return -EINVAL;
         }
         p->call.pid = pid;
@@ -192,7 +193,7 @@ static int option_user(struct parsed *p, const char *value) {
 
 static int option_socket(struct parsed *p, const char *value) {
         if (!*value || strlen(value) >= WIRE_SOCKET_MAX) {
-                say("--socket: a path of 1 to %d bytes", WIRE_SOCKET_MAX - 1);
+                say(_("--socket: a path of 1 to %d bytes"), WIRE_SOCKET_MAX - 1);
                 return -EINVAL;
         }
         p->call.socket = value;
@@ -219,31 +220,32 @@ static const struct option {
         const char *help;
 } options[] = {
         [OPTION_SUBJECT] = { "--subject", 0, "S", option_subject,
-                             "the end user below the credential (default: none)" },
+                             N_("the end user below the credential (default: none)") },
         [OPTION_MIN_TTL] = { "--min-ttl", 0, "SPAN", option_min_ttl,
-                             "the token must be good for this long (default: 60s)" },
+                             N_("the token must be good for this long (default: 60s)") },
         [OPTION_WAIT] = { "--wait", 0, "SPAN", option_wait,
-                          "wait this long (default: 30s; login: until it ends)" },
+                          N_("wait this long (default: 30s; login: until it ends)") },
         [OPTION_REJECTED] = { "--rejected", 0, "FINGERPRINT", option_rejected,
-                              "the API refused that token: renew it" },
-        [OPTION_HEADER] = { "--header", 0, NULL, option_header, "print an Authorization header" },
-        [OPTION_JSON] = { "--json", 0, NULL, option_json, "print JSON, for a program" },
+                              N_("the API refused that token: renew it") },
+        [OPTION_HEADER] = { "--header", 0, NULL, option_header,
+                            N_("print an Authorization header") },
+        [OPTION_JSON] = { "--json", 0, NULL, option_json, N_("print JSON, for a program") },
         [OPTION_ENV] = { "--env", 0, NULL, option_env,
-                         "print COZE_API_TOKEN=... and COZE_API_BASE=..." },
+                         N_("print COZE_API_TOKEN=... and COZE_API_BASE=...") },
         [OPTION_EXPIRES_AT] = { "--expires-at", 0, "DATE", option_expires_at,
-                                "when the token expires: 2027-01-31, or UNIX seconds" },
+                                N_("when the token expires: 2027-01-31, or UNIX seconds") },
         [OPTION_NO_BROWSER] = { "--no-browser", 0, NULL, option_no_browser,
-                                "print the address, do not open it" },
+                                N_("print the address, do not open it") },
         [OPTION_SUBJECTS] = { "--subjects", 0, NULL, option_subjects,
-                              "all end users below the credential" },
-        [OPTION_CANCEL] = { "--cancel", 0, "ID", option_cancel, "end this one" },
-        [OPTION_PID] = { "--pid", 0, "PID", option_pid, "another process than this one" },
+                              N_("all end users below the credential") },
+        [OPTION_CANCEL] = { "--cancel", 0, "ID", option_cancel, N_("end this one") },
+        [OPTION_PID] = { "--pid", 0, "PID", option_pid, N_("another process than this one") },
         [OPTION_USER] = { "--user", 0, NULL, option_user,
-                          "the configuration of bearerd --user, not the system's" },
+                          N_("the configuration of bearerd --user, not the system's") },
         [OPTION_SOCKET] = { "--socket", 0, "PATH", option_socket,
-                            "the daemon's socket (default: see bearerctl(1))" },
-        [OPTION_HELP] = { "--help", 'h', NULL, option_help, "print help" },
-        [OPTION_VERSION] = { "--version", 'V', NULL, option_version, "print the version" },
+                            N_("the daemon's socket (default: see bearerctl(1))") },
+        [OPTION_HELP] = { "--help", 'h', NULL, option_help, N_("print help") },
+        [OPTION_VERSION] = { "--version", 'V', NULL, option_version, N_("print the version") },
 };
 
 /* Verbs */
@@ -262,37 +264,38 @@ static const struct verb {
         bool command;       /* a command follows them */
         bool secret;        /* a token passes through: no core dump, no debugger */
 } verbs[] = {
-        { "get", "NAME", "print a token that is still good", verb_get,
+        { "get", "NAME", N_("print a token that is still good"), verb_get,
           BIT(OPTION_SUBJECT) | BIT(OPTION_MIN_TTL) | BIT(OPTION_WAIT) | BIT(OPTION_REJECTED) |
                   BIT(OPTION_HEADER) | BIT(OPTION_JSON) | BIT(OPTION_ENV),
           .least = 1, .most = 1, .secret = true },
-        { "exec", "NAME -- COMMAND...", "run a command with the token in its environment",
+        { "exec", "NAME -- COMMAND...", N_("run a command with the token in its environment"),
           verb_exec, BIT(OPTION_SUBJECT) | BIT(OPTION_MIN_TTL) | BIT(OPTION_WAIT), .least = 1,
           .most = 1, .command = true, .secret = true },
-        { "set", "NAME", "hand over a new static token, on standard input", verb_set,
+        { "set", "NAME", N_("hand over a new static token, on standard input"), verb_set,
           BIT(OPTION_EXPIRES_AT), .least = 1, .most = 1, .secret = true },
-        { "login", "NAME", "have a person authorize it, by browser or by code", verb_login,
+        { "login", "NAME", N_("have a person authorize it, by browser or by code"), verb_login,
           BIT(OPTION_SUBJECT) | BIT(OPTION_NO_BROWSER) | BIT(OPTION_WAIT) | BIT(OPTION_JSON),
           .least = 1, .most = 1, .wait_max_s = LOGIN_WAIT_MAX_S, .secret = true },
-        { "logout", "NAME", "forget its grant and tokens", verb_logout, BIT(OPTION_SUBJECT),
+        { "logout", "NAME", N_("forget its grant and tokens"), verb_logout, BIT(OPTION_SUBJECT),
           .least = 1, .most = 1 },
-        { "authorizations", "[NAME]", "who is being asked to authorize", verb_authorizations,
+        { "authorizations", "[NAME]", N_("who is being asked to authorize"), verb_authorizations,
           BIT(OPTION_CANCEL) | BIT(OPTION_JSON), .most = 1 },
-        { "list", "", "names of the credentials that you may use", verb_list, .options = 0 },
-        { "status", "[NAME]", "their state, and what needs attention", verb_status,
+        { "list", "", N_("names of the credentials that you may use"), verb_list, .options = 0 },
+        { "status", "[NAME]", N_("their state, and what needs attention"), verb_status,
           BIT(OPTION_SUBJECTS) | BIT(OPTION_JSON), .most = 1 },
-        { "watch", "[NAME]", "what happens to them, as it happens", verb_watch,
+        { "watch", "[NAME]", N_("what happens to them, as it happens"), verb_watch,
           BIT(OPTION_SUBJECT) | BIT(OPTION_JSON), .most = 1 },
-        { "explain", "NAME", "which rule lets a process in, or keeps it out", verb_explain,
+        { "explain", "NAME", N_("which rule lets a process in, or keeps it out"), verb_explain,
           BIT(OPTION_PID) | BIT(OPTION_JSON), .least = 1, .most = 1 },
-        { "check", "[FILE]", "check the configuration and its keys", verb_check, BIT(OPTION_USER),
-          .most = 1, .file = true },
-        { "reload", "", "have the daemon read its configuration again", verb_reload, .options = 0 },
-        { "rekey", "[FILE]", "seal all grants with a new key", verb_rekey, BIT(OPTION_USER),
-          .most = 1, .file = true },
-        { "health", "", "tell whether the daemon runs and every token is good", verb_health,
+        { "check", "[FILE]", N_("check the configuration and its keys"), verb_check,
+          BIT(OPTION_USER), .most = 1, .file = true },
+        { "reload", "", N_("have the daemon read its configuration again"), verb_reload,
           .options = 0 },
-        { "help", "[VERB]", "this text, or the options of a verb", verb_help, .most = 1 },
+        { "rekey", "[FILE]", N_("seal all grants with a new key"), verb_rekey, BIT(OPTION_USER),
+          .most = 1, .file = true },
+        { "health", "", N_("tell whether the daemon runs and every token is good"), verb_health,
+          .options = 0 },
+        { "help", "[VERB]", N_("this text, or the options of a verb"), verb_help, .most = 1 },
 };
 
 static const struct verb *verb_find(const char *name) {
@@ -313,29 +316,31 @@ static void help_print_options(unsigned set) {
                         continue;
                 (void) snprintf(left, sizeof(left), "%s%s%s", o->name, o->value ? " " : "",
                                 o->value ? o->value : "");
-                (void) printf("  %-23s %s\n", left, o->help);
+                (void) printf("  %-23s %s\n", left, _(o->help));
         }
 }
 
 static void help_print(void) {
-        (void) puts("Usage: bearerctl [--socket PATH] VERB [ARGUMENT...]\n"
-                    "Ask bearerd, the local token broker, for Coze access tokens.\n");
+        (void) puts(_("Usage: bearerctl [--socket PATH] VERB [ARGUMENT...]\n"
+                      "Ask bearerd, the local token broker, for Coze access tokens.\n"));
         for (size_t i = 0; i < N_ELEMENTS(verbs); i++) {
                 char left[40];
 
                 (void) snprintf(left, sizeof(left), "%s %s", verbs[i].name, verbs[i].operands);
-                (void) printf("  %-25s %s\n", left, verbs[i].help);
+                (void) printf("  %-25s %s\n", left, _(verbs[i].help));
         }
-        (void) puts(
+        (void) puts(_(
                 "\nExample: bearerctl exec bot -- python3 app.py\n"
                 "\nExit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable,\n"
-                "4 access denied, 5 authorization required, 6 upstream failed. See man bearerctl");
+                "4 access denied, 5 authorization required, 6 upstream failed. See man bearerctl"));
 }
 
 static void help_print_verb(const struct verb *verb) {
-        (void) printf("Usage: bearerctl %s %s%s\n%c%s.\n\n", verb->name,
+        const char *help = _(verb->help);
+
+        (void) printf(_("Usage: bearerctl %s %s%s\n%c%s.\n\n"), verb->name,
                       verb->options ? "[OPTION...] " : "", verb->operands,
-                      toupper((unsigned char) verb->help[0]), verb->help + 1);
+                      toupper((unsigned char) help[0]), help + 1);
         help_print_options(verb->options | OPTIONS_ALWAYS);
 }
 
@@ -343,7 +348,7 @@ static void help_print_verb(const struct verb *verb) {
 int finish(void) {
         if (fflush(stdout) == 0 && !ferror(stdout))
                 return EXIT_DONE;
-        say("cannot write to standard output: %m");
+        say(_("cannot write to standard output: %m"));
         return EXIT_FAILED;
 }
 
@@ -361,9 +366,9 @@ static int usage_unknown_verb(const char *word) {
                 }
         }
         if (nearest)
-                say("unknown verb \"%s\": did you mean %s?", word, nearest);
+                say(_("unknown verb \"%s\": did you mean %s?"), word, nearest);
         else
-                say("unknown verb \"%s\": bearerctl --help lists them", word);
+                say(_("unknown verb \"%s\": bearerctl --help lists them"), word);
         return EXIT_USAGE;
 }
 
@@ -381,10 +386,12 @@ static int usage_unknown_option(const struct verb *verb, const char *word) {
                 }
         }
         if (nearest)
-                say("unknown option %s: did you mean %s?", word, nearest);
+                say(_("unknown option %s: did you mean %s?"), word, nearest);
+        else if (verb)
+                say(_("%s: unknown option %s: bearerctl help %s lists them"), verb->name, word,
+                    verb->name);
         else
-                say("%s%sunknown option %s: bearerctl help %s lists them", verb ? verb->name : "",
-                    verb ? ": " : "", word, verb ? verb->name : "VERB");
+                say(_("unknown option %s: bearerctl help VERB lists them"), word);
         return EXIT_USAGE;
 }
 
@@ -418,20 +425,20 @@ static int parse_option(struct parsed *p, const struct verb *verb, char **argv, 
                         continue;
                 if (!(set & BIT(k))) {
                         if (verb)
-                                say("%s takes no %s: bearerctl help %s lists its options",
+                                say(_("%s takes no %s: bearerctl help %s lists its options"),
                                     verb->name, o->name, verb->name);
                         else
-                                say("%s comes after the verb", o->name);
+                                say(_("%s comes after the verb"), o->name);
                         return EXIT_USAGE;
                 }
                 if (!o->value && value) {
-                        say("%s takes no value", o->name);
+                        say(_("%s takes no value"), o->name);
                         return EXIT_USAGE;
                 }
                 if (o->value && !value)
                         value = argv[++*i];
                 if (o->value && !value) {
-                        say("%s needs a value: %s %s", o->name, o->name, o->value);
+                        say(_("%s needs a value: %s %s"), o->name, o->name, o->value);
                         return EXIT_USAGE;
                 }
                 return o->take(p, value) < 0 ? EXIT_USAGE : EXIT_DONE;
@@ -445,7 +452,7 @@ static int parse_operand(struct parsed *p, const struct verb *verb, const char *
                 return EXIT_DONE;
         }
         if (verb->run != verb_help && !wire_is_name(word)) {
-                say("\"%s\" is not the name of a credential: 1 to %d of A-Z a-z 0-9 . _ -", word,
+                say(_("\"%s\" is not the name of a credential: 1 to %d of A-Z a-z 0-9 . _ -"), word,
                     PROTOCOL_NAME_MAX);
                 return EXIT_USAGE;
         }
@@ -480,7 +487,7 @@ static int parse(char **argv, struct parsed *p, const struct verb **ret_verb) {
                         p->call.command = &argv[i]; /* the rest is its own */
                         break;
                 } else {
-                        say("%s: \"%s\" is one argument too many", verb->name, word);
+                        say(_("%s: \"%s\" is one argument too many"), verb->name, word);
                         r = EXIT_USAGE;
                 }
         }
@@ -488,11 +495,11 @@ static int parse(char **argv, struct parsed *p, const struct verb **ret_verb) {
         if (r != EXIT_DONE || p->help || p->version)
                 return r;
         if (!verb) {
-                say("which verb? bearerctl --help lists them");
+                say(_("which verb? bearerctl --help lists them"));
                 return EXIT_USAGE;
         }
         if (operands < verb->least || (verb->command && !p->call.command)) {
-                say("%s: something is missing: bearerctl %s %s", verb->name, verb->name,
+                say(_("%s: something is missing: bearerctl %s %s"), verb->name, verb->name,
                     verb->operands);
                 return EXIT_USAGE;
         }

@@ -1,12 +1,13 @@
 #include "client/screen.h"
 
 #include <langinfo.h>
-#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#include "client/message.h"
 
 #define SCREEN_COLUMNS 80 /* where the terminal does not tell */
 #define SCREEN_ROWS    24
@@ -24,7 +25,7 @@ void screen_look(struct screen *ret) {
         const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
         struct winsize size = { 0 };
 
-        (void) setlocale(LC_CTYPE, ""); /* a locale that is not there leaves plain ASCII */
+        message_begin(); /* which characters there are */
         ret->terminal = isatty(STDOUT_FILENO) && !(term && strcmp(term, "dumb") == 0);
         ret->colour = ret->terminal && !(no_color && *no_color);
         ret->utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "client/authorization.h"
+#include "client/message.h"
 #include "client/protocol.h"
 #include "client/screen.h"
 #include "client/table.h"
@@ -76,6 +77,14 @@ static void authorizations_select(struct json_object *list, const char *name) {
                         (void) json_object_array_del_idx(list, i, 1); /* it is there */
 }
 
+static void authorizations_explain_none(const struct call *call) {
+        if (call->name)
+                say(_("nobody is being asked for %s: bearerctl login %s starts an authorization"),
+                    call->name, call->name);
+        else
+                say(_("nobody is being asked: bearerctl login NAME starts an authorization"));
+}
+
 static int authorizations_list(const struct call *call) {
         AUTO(wire_answer_done) struct wire_answer answer = { 0 };
         AUTO(ask_json_putp) struct json_object *o = NULL;
@@ -94,8 +103,7 @@ static int authorizations_list(const struct call *call) {
         if (call->form == FORM_JSON)
                 return ask_print_object(o);
         if (json_object_array_length(list) == 0)
-                say("nobody is being asked%s%s: bearerctl login NAME starts an authorization",
-                    call->name ? " for " : "", call->name ? call->name : "");
+                authorizations_explain_none(call);
         else
                 authorizations_print_table(list, time(NULL));
         return finish();
@@ -107,12 +115,12 @@ int verb_authorizations(const struct call *call) {
         if (!call->cancel)
                 return authorizations_list(call);
         if (call->name) {
-                say("authorizations: --cancel takes the id of one, not the name of a credential");
+                say(_("authorizations: --cancel takes the id of one, not the name of a credential"));
                 return EXIT_USAGE;
         }
         r = authorization_cancel(call, call->cancel);
         if (r != EXIT_DONE)
                 return r;
-        (void) puts("cancelled");
+        (void) puts(_("cancelled"));
         return finish();
 }

@@ -14,6 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/message.h"
+
 #define BEARERD_PROGRAM "bearerd"
 
 /* "/usr/bin/bearerd" for "/usr/bin/bearerctl". False: unknown, or too long. */
@@ -50,10 +52,8 @@ static int bearerd_become(const struct call *call, const char *what) {
                 (void) execv(BEARERD_BINDIR "/" BEARERD_PROGRAM, (char *const *) arguments);
         if (errno == ENOENT)
                 (void) execvp(BEARERD_PROGRAM, (char *const *) arguments);
-        say("cannot run " BEARERD_PROGRAM
-            ": %s; it was looked for beside bearerctl, in " BEARERD_BINDIR
-            " and in PATH: install it there",
-            strerror(errno));
+        say(_("cannot run %s: %s; it was looked for beside bearerctl, in %s and in PATH: install it there"),
+            BEARERD_PROGRAM, message_errno(errno), BEARERD_BINDIR);
         return EXIT_FAILED;
 }
 

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "client/ask.h"
+#include "client/message.h"
 #include "client/protocol.h"
 #include "client/screen.h"
 #include "client/table.h"
@@ -86,7 +87,7 @@ int verb_explain(const struct call *call) {
                 return r;
         o = ask_json(&answer);
         if (!o) {
-                say("%s: what the daemon sent is no explanation", call->name);
+                say(_("%s: what the daemon sent is no explanation"), call->name);
                 return EXIT_FAILED;
         }
         may = explain_is_allowed(o, "connect") && explain_is_allowed(o, "use");

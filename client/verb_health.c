@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "client/ask.h"
+#include "client/message.h"
 #include "client/protocol.h"
 #include "client/words.h"
 
@@ -31,8 +32,8 @@ static int health_explain(const struct call *call, const struct wire_answer *ans
                         break; /* a thousand letters of names will do */
                 used += (size_t) n;
         }
-        say("not ready: no good token yet of %s: bearerctl status tells why",
-            used ? names : "a credential that you may not use");
+        say(_("not ready: no good token yet of %s: bearerctl status tells why"),
+            used ? names : _("a credential that you may not use"));
         return EXIT_UPSTREAM;
 }
 
@@ -49,6 +50,6 @@ int verb_health(const struct call *call) {
                 if (answer.status < 200 || answer.status > 299)
                         return health_explain(call, &answer);
         }
-        (void) puts("ready"); /* the exit code is the answer; this is for people */
+        (void) puts(_("ready")); /* the exit code is the answer; this is for people */
         return finish();
 }

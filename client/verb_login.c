@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "client/authorization.h"
+#include "client/message.h"
 #include "client/prompt.h"
 #include "client/protocol.h"
 #include "client/words.h"
@@ -72,8 +73,9 @@ static int login_check(struct json_object *o) {
         if (!authorization_is_pending(o) || (url && prompt_is_address(url)) ||
             (!url && page && prompt_is_address(page) && ask_text(o, "user_code")))
                 return EXIT_DONE;
-        say("what the daemon sent holds no address to open: is bearerctl (" BEARERD_VERSION
-            ") older or newer than bearerd?");
+        say(_("what the daemon sent holds no address to open: is bearerctl (%s) older or newer than "
+              "bearerd?"),
+            BEARERD_VERSION);
         return EXIT_FAILED;
 }
 
@@ -89,7 +91,7 @@ static int login_start(struct login *l) {
         int r;
 
         if (json_object_object_add(body, "subject", json_object_new_string(subject)) < 0) {
-                say("out of memory");
+                say(_("out of memory"));
                 return EXIT_FAILED;
         }
         request.body = ask_line(body);
@@ -119,7 +121,7 @@ static int login_catch_signals(struct login *l) {
         l->signal_fd = signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK);
         if (l->signal_fd >= 0)
                 return EXIT_DONE;
-        say("cannot wait for signals: %s", strerror(errno));
+        say(_("cannot wait for signals: %s"), message_errno(errno));
         return EXIT_FAILED;
 }
 
@@ -147,8 +149,8 @@ static int login_leave(const struct login *l) {
         if (l->call->form == FORM_JSON)
                 r = ask_print_object(l->o);
         else {
-                say("%s: not yet authorized; the authorization stays open: bearerctl "
-                    "authorizations %s",
+                say(_("%s: not yet authorized; the authorization stays open: bearerctl "
+                      "authorizations %s"),
                     l->who, l->call->name);
                 r = finish();
         }
@@ -171,7 +173,7 @@ static int login_cancel(struct login *l) {
                 (void) json_object_object_add(l->o, "state", json_object_new_string("cancelled"));
                 (void) ask_print_object(l->o); /* the exit code is taken */
         } else if (r == EXIT_DONE)
-                say("%s: cancelled", l->who);
+                say(_("%s: cancelled"), l->who);
         return LOGIN_SIGNAL_BASE + (int) info.ssi_signo;
 }
 
@@ -196,7 +198,7 @@ static int login_hear(struct login *l, const struct wire_answer *answer) {
 
         if (l->lost_ms >= 0) {
                 login_clear(l);
-                say("the daemon is back");
+                say(_("the daemon is back"));
         }
         l->lost_ms = -1;
         switch (answer->status) {
@@ -204,10 +206,10 @@ static int login_hear(struct login *l, const struct wire_answer *answer) {
                 return login_learn(l, answer);
         case 404:
                 login_clear(l);
-                say("%s: the daemon knows nothing of this authorization any more: it was "
-                    "restarted",
+                say(_("%s: the daemon knows nothing of this authorization any more: it was "
+                      "restarted"),
                     l->who);
-                say("to start again: %s", authorization_command(l->call, "login", command));
+                say(_("to start again: %s"), authorization_command(l->call, "login", command));
                 return EXIT_AUTHORIZE;
         case 429:
         case 503: /* not now */
@@ -240,7 +242,7 @@ static int login_lose(struct login *l) {
         if (l->lost_ms < 0) {
                 l->lost_ms = now;
                 login_clear(l);
-                say("the daemon is gone; waiting for it to come back");
+                say(_("the daemon is gone; waiting for it to come back"));
         }
         l->ask_ms = now + LOGIN_RETRY_MS;
         if (now - l->lost_ms < LOGIN_PATIENCE_MS)
@@ -324,12 +326,13 @@ static int login_deliver(struct login *l, const char *address) {
         if (interrupted)
                 return EXIT_DONE; /* the signal is still there to be read */
         if (r < 0)
-                say("the address could not be handed over: %s: paste it again", strerror(-r));
+                say(_("the address could not be handed over: %s: paste it again"),
+                    message_errno(-r));
         else if (answer.status >= 200 && answer.status <= 299)
                 return login_learn(l, &answer);
         else {
                 (void) ask_explain(l->call, &answer);
-                say("still waiting: paste another address, or press Ctrl-C");
+                say(_("still waiting: paste another address, or press Ctrl-C"));
         }
         return EXIT_DONE;
 }
@@ -345,7 +348,7 @@ static int login_take_line(struct login *l, char *line) {
                 return EXIT_DONE;
         if (prompt_is_address(line))
                 return login_deliver(l, line);
-        say("that is not the address of a page: copy all of it, from http to the end");
+        say(_("that is not the address of a page: copy all of it, from http to the end"));
         return EXIT_DONE;
 }
 
@@ -369,7 +372,7 @@ static int login_read(struct login *l) {
                 l->line_len -= used;
         }
         if (l->line_len == sizeof(l->line) - 1) {
-                say("that is too long for an address: paste it alone");
+                say(_("that is too long for an address: paste it alone"));
                 l->line_len = 0;
         }
         explicit_bzero(l->line + l->line_len, sizeof(l->line) - l->line_len);
@@ -412,7 +415,7 @@ static int login_step(struct login *l, bool *ret_signal) {
                 prompt_count_down(&l->screen, expires_at - time(NULL));
         n = poll(p, sizeof(p) / sizeof(p[0]), login_timeout(l, counting));
         if (n < 0 && errno != EINTR) {
-                say("cannot wait: %s", strerror(errno));
+                say(_("cannot wait: %s"), message_errno(errno));
                 return EXIT_FAILED;
         }
         if (n > 0 && p[0].revents) {

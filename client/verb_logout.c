@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "client/authorization.h"
+#include "client/message.h"
 #include "client/protocol.h"
 
 int verb_logout(const struct call *call) {
@@ -26,7 +27,7 @@ int verb_logout(const struct call *call) {
         r = ask(call, &request, &answer);
         if (r != EXIT_DONE)
                 return r;
-        (void) printf("%s is logged out: its grant and tokens are forgotten.\n",
+        (void) printf(_("%s is logged out: its grant and tokens are forgotten.\n"),
                       authorization_who(call, who));
         return finish();
 }

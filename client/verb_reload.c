@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "client/ask.h"
+#include "client/message.h"
 #include "client/protocol.h"
 #include "client/words.h"
 
@@ -25,7 +26,7 @@ static int reload_explain(const struct call *call, const struct wire_answer *ans
 
                 say("%s", words_clean(problem ? problem : "?", text, sizeof(text)));
         }
-        say("the configuration was not taken; the old one stays in force");
+        say(_("the configuration was not taken; the old one stays in force"));
         return EXIT_FAILED;
 }
 
@@ -58,7 +59,7 @@ static void reload_print_warnings(struct json_object *o) {
         for (size_t i = 0; i < json_object_array_length(list); i++) {
                 const char *warning = json_object_get_string(json_object_array_get_idx(list, i));
 
-                say("warning: %s", words_clean(warning ? warning : "?", text, sizeof(text)));
+                say(_("warning: %s"), words_clean(warning ? warning : "?", text, sizeof(text)));
         }
 }
 

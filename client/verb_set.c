@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "client/ask.h"
+#include "client/message.h"
 #include "client/protocol.h"
 #include "client/words.h"
 
@@ -52,7 +53,7 @@ static ssize_t set_read_line(const char *name, const sigset_t *mask, char input[
         struct pollfd p = { .fd = STDIN_FILENO, .events = POLLIN };
         ssize_t n;
 
-        (void) fprintf(stderr, "Token for %s (it is not shown): ", name);
+        (void) fprintf(stderr, _("Token for %s (it is not shown): "), name);
         if (ppoll(&p, 1, NULL, mask) < 0)
                 return -errno;
         n = read(STDIN_FILENO, input, SET_INPUT_MAX);
@@ -106,13 +107,13 @@ static int set_find_token(const char *input, size_t len, const char **ret, size_
         for (; len > 0 && set_is_blank(*input); input++)
                 len--;
         if (len == 0) {
-                say("no token on standard input: bearerctl set NAME < FILE, or type it at a "
-                    "terminal");
+                say(_("no token on standard input: bearerctl set NAME < FILE, or type it at a "
+                      "terminal"));
                 return EXIT_USAGE;
         }
         if (len > PROTOCOL_TOKEN_MAX || !words_is_token(input, len)) {
-                say("that is not a token: it must be one word of at most %d printable characters, "
-                    "without \"Bearer\" and without quotes",
+                say(_("that is not a token: it must be one word of at most %d printable characters, "
+                      "without \"Bearer\" and without quotes"),
                     PROTOCOL_TOKEN_MAX);
                 return EXIT_USAGE;
         }
@@ -166,11 +167,11 @@ int verb_set(const struct call *call) {
 
         n = terminal ? set_read_terminal(call->name, input) : set_read_file(input);
         if (n == -EMSGSIZE) {
-                say("more than %d bytes on standard input: that is not a token",
+                say(_("more than %d bytes on standard input: that is not a token"),
                     PROTOCOL_TOKEN_MAX);
                 r = EXIT_USAGE;
         } else if (n < 0) {
-                say("cannot read standard input: %s", strerror((int) -n));
+                say(_("cannot read standard input: %s"), message_errno((int) -n));
                 r = EXIT_FAILED;
         } else
                 r = set_find_token(input, (size_t) n, &token, &len);
@@ -178,6 +179,6 @@ int verb_set(const struct call *call) {
                 r = set_send(call, token, len);
         explicit_bzero(input, sizeof(input));
         if (r == EXIT_DONE && terminal)
-                (void) fprintf(stderr, "%s has its new token.\n", call->name);
+                (void) fprintf(stderr, _("%s has its new token.\n"), call->name);
         return r;
 }

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "client/ask.h"
+#include "client/message.h"
 #include "client/protocol.h"
 #include "client/screen.h"
 #include "client/table.h"
@@ -312,7 +313,7 @@ static int status_print_page(const struct call *call, const struct screen *scree
                                "/subjects");                      /* a valid name */
         (void) wire_path_add_number(&path, "limit", STATUS_PAGE); /* fits */
         if (*after && wire_path_add(&path, "after", after) < 0) {
-                say("%s: what the daemon sent as the next page is too long", call->name);
+                say(_("%s: what the daemon sent as the next page is too long"), call->name);
                 return EXIT_FAILED;
         }
         r = ask(call, &request, &answer);
@@ -333,7 +334,7 @@ static int status_print_page(const struct call *call, const struct screen *scree
                 return r;
         next = ask_text(o, "next");
         if (next && (strlen(next) >= ASK_SHOWN_SIZE || strcmp(next, after) == 0)) {
-                say("%s: the daemon's pages do not end: see journalctl -u bearerd", call->name);
+                say(_("%s: the daemon's pages do not end: see journalctl -u bearerd"), call->name);
                 return EXIT_FAILED;
         }
         strcpy(after, next ? next : "");
@@ -361,7 +362,7 @@ int verb_status(const struct call *call) {
         int r;
 
         if (call->subjects && !call->name) {
-                say("status: whose subjects? bearerctl status NAME --subjects");
+                say(_("status: whose subjects? bearerctl status NAME --subjects"));
                 return EXIT_USAGE;
         }
         if (call->subjects)
@@ -372,7 +373,7 @@ int verb_status(const struct call *call) {
         o = ask_json(&answer);
         if (call->name ? !o : !ask_list(o, "credentials", &list)) {
                 if (call->name)
-                        say("%s: what the daemon sent is not a state", call->name);
+                        say(_("%s: what the daemon sent is not a state"), call->name);
                 return EXIT_FAILED;
         }
         if (call->form == FORM_JSON)
@@ -380,8 +381,8 @@ int verb_status(const struct call *call) {
         if (call->name)
                 status_print_one(o, time(NULL));
         else if (json_object_array_length(list) == 0)
-                say("there is no credential that you may use: the operator adds a "
-                    "[credential NAME] section, or allows you in one");
+                say(_("there is no credential that you may use: the operator adds a "
+                      "[credential NAME] section, or allows you in one"));
         else
                 status_print_table(list, time(NULL));
         return finish();

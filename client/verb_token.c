@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "client/ask.h"
+#include "client/message.h"
 #include "client/protocol.h"
 #include "client/words.h"
 
@@ -33,7 +34,7 @@ static int token_print(struct iovec *iov, int n) {
                 if (written < 0 && errno == EINTR)
                         continue;
                 if (written < 0) {
-                        say("cannot write to standard output: %s", strerror(errno));
+                        say(_("cannot write to standard output: %s"), message_errno(errno));
                         return EXIT_FAILED;
                 }
                 for (; n > 0 && (size_t) written >= iov->iov_len; iov++, n--)
@@ -77,7 +78,7 @@ static int token_get(const struct call *call, struct wire_answer *ret) {
         int r;
 
         if (token_make_path(call, &path) < 0) {
-                say("%s: the subject is longer than %d bytes", call->name, PROTOCOL_SUBJECT_MAX);
+                say(_("%s: the subject is longer than %d bytes"), call->name, PROTOCOL_SUBJECT_MAX);
                 return EXIT_USAGE;
         }
         r = ask(call, &request, ret);
@@ -89,9 +90,8 @@ static int token_get(const struct call *call, struct wire_answer *ret) {
                             words_is_token(ret->body, ret->body_len)))
                 return EXIT_DONE;
         wire_answer_done(ret);
-        say("%s: what the daemon sent is not a token: is bearerctl (" BEARERD_VERSION
-            ") older or newer than bearerd?",
-            call->name);
+        say(_("%s: what the daemon sent is not a token: is bearerctl (%s) older or newer than bearerd?"),
+            call->name, BEARERD_VERSION);
         return EXIT_FAILED;
 }
 
@@ -123,7 +123,7 @@ static int token_print_env(const struct call *call, const char *token) {
         if (quoted && token_get_base(call, base))
                 quoted_base = words_quote(base);
         if (!quoted) {
-                say("out of memory");
+                say(_("out of memory"));
                 return EXIT_FAILED;
         }
         iov[n++] = token_piece(TOKEN_VARIABLE "=");
@@ -174,11 +174,11 @@ int verb_exec(const struct call *call) {
         if (r == 0 && token_get_base(call, base))
                 r = setenv(BASE_VARIABLE, base, 1);
         if (r < 0) {
-                say("cannot set the environment: %s", strerror(errno));
+                say(_("cannot set the environment: %s"), message_errno(errno));
                 return EXIT_FAILED;
         }
         (void) execvp(call->command[0], call->command);
         r = errno;
-        say("%s: cannot run it: %s", call->command[0], strerror(r));
+        say(_("%s: cannot run it: %s"), call->command[0], message_errno(r));
         return r == ENOENT ? EXIT_NO_COMMAND : EXIT_NOT_EXECUTABLE;
 }

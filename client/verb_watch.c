@@ -14,6 +14,7 @@
 
 #include "client/ask.h"
 #include "client/events.h"
+#include "client/message.h"
 #include "client/protocol.h"
 #include "client/screen.h"
 #include "client/words.h"
@@ -83,7 +84,7 @@ static int watch_draw(struct watch *w) {
         (void) fputs(WATCH_BEGIN, stdout);
         call.form = FORM_PLAIN;
         if (w->away)
-                (void) puts("The daemon is away; waiting for it.");
+                (void) puts(_("The daemon is away; waiting for it."));
         else if (verb_status(&call) != EXIT_DONE)
                 return EXIT_DONE; /* it has said why; the next turn tells more */
         if (w->n_lines > 0)
@@ -132,7 +133,7 @@ static int watch_reconnect(struct watch *w) {
         if (r == 0)
                 return EXIT_DONE;
         if (!w->away)
-                say("the daemon is away (%s); waiting for it", strerror(-r));
+                say(_("the daemon is away (%s); waiting for it"), message_errno(-r));
         w->away = true;
         watch_pause(WATCH_AWAY_MS);
         return w->drawn ? watch_draw(w) : EXIT_DONE;
@@ -152,8 +153,10 @@ static int watch_turn(struct watch *w) {
         if (r == -EPROTO)
                 return watch_explain(w, data);
         if (r == -EBADMSG || r == -ENOMEM) {
-                say(r == -ENOMEM ? "out of memory"
-                                 : "what came is no stream of events: is that bearerd's socket?");
+                say("%s",
+                    r == -ENOMEM
+                            ? _("out of memory")
+                            : _("what came is no stream of events: is that bearerd's socket?"));
                 return EXIT_FAILED;
         }
         if (r == -ETIMEDOUT)
@@ -182,7 +185,7 @@ int verb_watch(const struct call *call) {
                 (void) wire_find_socket(w.socket); /* the same */
         if ((call->name && wire_path_add(&w.path, "credential", call->name) < 0) ||
             (call->subject && wire_path_add(&w.path, "subject", call->subject) < 0)) {
-                say("the subject is too long");
+                say(_("the subject is too long"));
                 return EXIT_USAGE;
         }
         screen_look(&w.screen);

@@ -657,10 +657,13 @@ class Screen(LoginCase):
                                             "tv is authorized. Its token: bearerctl get tv", ""])
 
     def test_without_blocks(self):
-        for env in {"LC_ALL": "C"}, {"LC_ALL": "xx_XX.UTF-8"}:
+        for env in {"LC_ALL": "C"}, {"LC_ALL": "xx_XX.GBK"}:
             terminal = self.show(env=env)
             self.assertTrue(terminal.text().isascii())
             self.assertIn(f"and enter the code {self.SPACED}", terminal.lines())
+
+    def test_locale_that_is_not_there(self):
+        self.assertNotEqual(self.qr(self.show(env={"LC_ALL": "xx_XX.UTF-8"})), [])
 
     def test_without_colours(self):
         terminal = self.show(env={"NO_COLOR": "1"})
@@ -971,9 +974,9 @@ x                                 tv          -         new     -
 
     def test_nothing(self):
         self.daemon({"GET /v1/authorizations": answer(body={"authorizations": []})})
-        for args, name in ([], ""), (["tv"], " for tv"):
+        for args, whom, name in ([], "", "NAME"), (["tv"], " for tv", "tv"):
             self.expect(["authorizations", *args], 0, "",
-                        f"bearerctl: nobody is being asked{name}: bearerctl login NAME starts an "
+                        f"bearerctl: nobody is being asked{whom}: bearerctl login {name} starts an "
                         "authorization\n")
 
     def test_nonsense(self):

@@ -50,7 +50,7 @@ NEEDS_ROOT = unittest.skipUnless(IS_ROOT, "NOT TESTED: needs root, to become ano
 FOREIGN_VARIABLES = {"BEARERD_SOCKET", "JOURNAL_STREAM", "NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS",
                      "LISTEN_PID", "LISTEN_FDNAMES", "CREDENTIALS_DIRECTORY", "XDG_RUNTIME_DIR",
                      "XDG_CONFIG_HOME", "XDG_STATE_HOME", "http_proxy", "https_proxy", "HTTPS_PROXY",
-                     "all_proxy", "ALL_PROXY", "COZE_API_TOKEN", "COZE_API_BASE"}
+                     "all_proxy", "ALL_PROXY", "COZE_API_TOKEN", "COZE_API_BASE", "LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"}
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in FOREIGN_VARIABLES}
 
 # Which `error` goes with which status: design.md section 4.

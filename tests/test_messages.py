@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""Everything that bearerctl says to people can be said in each language of client/po/.
+
+Each sentence of the sources is marked, each marked one is translated, with the formats of the original, and no translation
+is left of what is not said any more. Usage: test_messages.py TREE
+"""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import unittest
+
+TREE = pathlib.Path(sys.argv[1]).resolve()
+PO = TREE / "client" / "po"
+MARKS = {"_", "N_", "message_n"}  # what goes through the catalogue
+PRINTERS = {"say", "puts", "printf", "fputs"}  # what writes to people
+TOKEN = re.compile(r'/\*.*?\*/|//[^\n]*|^[ \t]*#[^\n]*(?:\\\n[^\n]*)*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\''
+                   r'|[A-Za-z_]\w*|\S', re.DOTALL | re.MULTILINE)
+LITERAL = r'"((?:\\.|[^"\\])*)"'
+SENTENCE = re.compile(r"[A-Za-z][a-z']+,? [a-z]{2,}")  # two words
+FORMAT = re.compile(r"%[-+ #0]*(?:\*|\d+)?(?:\.(?:\*|\d+))?(?:hh|h|ll|l|j|z|t)?[a-zA-Z]|\\[a-z]|\\033\S+")
+
+
+def unescape(text):
+    simple = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
+    return re.sub(r"\\(.)", lambda m: simple.get(m[1], m[0]), text)
+
+
+def texts(source):
+    """(line, text, the names of the calls it stands in, innermost first) of all string literals; neighbours are one."""
+    found, calls, before = [], [], ""
+    for match in TOKEN.finditer(source):
+        token = match[0]
+        if token.startswith(("/*", "//")) or token.lstrip().startswith("#"):
+            continue
+        if token.startswith('"'):
+            if before.startswith('"'):
+                line, text, inside = found.pop()
+            else:
+                line, text, inside = source.count("\n", 0, match.start()) + 1, "", tuple(reversed(calls))
+            found.append((line, text + unescape(token[1:-1]), inside))
+        elif token in "([{":
+            calls.append(before if token == "(" else token)
+        elif token in ")]}" and calls:
+            calls.pop()
+        before = token
+    return found
+
+
+def is_for_people(text, calls):
+    bare = FORMAT.sub("", text)
+    return bool(SENTENCE.search(bare) or (calls and calls[0] in PRINTERS and re.search("[A-Za-z]{2}", bare)))
+
+
+class Source(unittest.TestCase):
+    """The scan itself."""
+
+    def test_scan(self):
+        self.assertEqual(texts('say(_("a \\"b\\"\\n" /* "c" */\n    "d"), f(x, "e"));\n#include "g"\n'),
+                         [(1, 'a "b"\nd', ("_", "say")), (2, "e", ("f", "say"))])
+        self.assertEqual(texts("int c = '\"'; t[] = { N_(\"x\") };"), [(1, "x", ("N_", "{"))])
+
+    def test_what_is_for_people(self):
+        for text, calls, expected in (("the daemon is back", ("say",), True), ("ready", ("puts",), True),
+                                      ("%s: %s\n", ("say",), False), ("pending", ("ask_is",), False),
+                                      ("cannot wait", (), True), ("%-9s ", ("printf",), False)):
+            self.assertEqual(is_for_people(text, calls), expected, text)
+
+
+def sources():
+    return sorted(f for f in (TREE / "client").glob("*.c"))
+
+
+def marked():
+    """{msgid: "file:line"}"""
+    return {text: f"{file.relative_to(TREE)}:{line}" for file in sources() for line, text, calls in texts(file.read_text())
+            if calls and calls[0] in MARKS}
+
+
+def entries(catalogue):
+    """(msgid, msgstr, is it fuzzy or obsolete) of each entry but the first."""
+    for block in re.split(r"\n\s*\n", catalogue.read_text()):
+        live = re.sub(r"^#~ ?", "", block, flags=re.MULTILINE)
+        parts = {}
+        for name, lines in re.findall(rf"^(msg\w+)(?:\[\d\])? ((?:{LITERAL.replace('(', '(?:', 1)}\s*)+)", live, re.MULTILINE):
+            parts[name] = unescape("".join(re.findall(LITERAL, lines)))
+        if parts.get("msgid"):
+            yield parts["msgid"], parts.get("msgstr", ""), bool(re.search(r"^#(~|,.*fuzzy)", block, re.MULTILINE))
+
+
+class Sentences(unittest.TestCase):
+    def test_files_are_listed(self):
+        listed = (PO / "POTFILES").read_text().split()
+        self.assertEqual(listed, sorted(listed))
+        self.assertEqual(set(listed), {place.split(":")[0] for place in marked().values()})
+
+
+class Catalogues(unittest.TestCase):
+    maxDiff = None
+
+    def each(self):
+        catalogues = sorted(PO.glob("*.po"))
+        self.assertTrue(catalogues)
+        for catalogue in catalogues:
+            with self.subTest(catalogue=catalogue.name):
+                yield catalogue
+
+    def test_complete(self):
+        wanted = marked()
+        self.assertGreater(len(wanted), 100)
+        for catalogue in self.each():
+            translated = {msgid: msgstr for msgid, msgstr, _ in entries(catalogue)}
+            self.assertEqual([f"{place}: {text}" for text, place in wanted.items() if not translated.get(text)], [],
+                             "not translated")
+            self.assertEqual([msgid for msgid in translated if msgid not in wanted], [], "not said any more")
+            self.assertEqual([msgid for msgid, _, unfit in entries(catalogue) if unfit], [], "fuzzy or obsolete")
+
+    def test_formats(self):
+        if not shutil.which("msgfmt"):
+            self.skipTest("NOT TESTED: there is no msgfmt (gettext) on this machine")
+        for catalogue in self.each():
+            done = subprocess.run(["msgfmt", "--check", "--output-file=/dev/null", catalogue], capture_output=True, text=True,
+                                  timeout=60, check=False)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_formats_are_checked(self):
+        """msgfmt compares only what is called a format."""
+        for catalogue in self.each():
+            blocks = re.split(r"\n\s*\n", catalogue.read_text())
+            for block in blocks[1:]:
+                if FORMAT.search(block.split("msgstr")[0].replace("\\n", "")):
+                    self.assertRegex(block, "(?m)^#, .*c-format", block)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
