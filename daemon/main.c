@@ -472,6 +472,35 @@ static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata) {
         return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
+static int on_child(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
+        struct daemon *d = userdata;
+
+        (void) source;
+        (void) si;
+        hooks_reap_orphans(d->hooks);
+        return 0;
+}
+
+/* In a container there is nobody else to do what PID 1 has to do. Commands that end are seen first: see hooks_reap_orphans(). */
+static int open_orphanage(struct daemon *d) {
+        sd_event_source *child = NULL;
+        sigset_t signals;
+        int r;
+
+        if (getpid() != 1)
+                return 0;
+        (void) sigemptyset(&signals);
+        (void) sigaddset(&signals, SIGCHLD);
+        (void) sigprocmask(SIG_BLOCK, &signals, NULL);
+        r = sd_event_add_signal(d->event, &child, SIGCHLD, on_child, d);
+        if (r >= 0)
+                r = sd_event_source_set_priority(child, SD_EVENT_PRIORITY_IDLE);
+        if (r >= 0)
+                r = sd_event_source_set_floating(child, true);
+        sd_event_source_unref(child);
+        return r < 0 ? RAISE(r) : 0;
+}
+
 static int open_manager(struct daemon *d) {
         int r = 0;
 
@@ -531,6 +560,8 @@ static int open_loop(struct daemon *d) {
                 r = sd_event_add_signal(d->event, NULL, SIGINT, on_stop_signal, d);
         if (r >= 0)
                 r = sd_event_add_signal(d->event, NULL, SIGHUP, on_reload_signal, d);
+        if (r >= 0)
+                r = open_orphanage(d);
         if (r >= 0)
                 r = open_manager(d);
         d->timers = timers_new();

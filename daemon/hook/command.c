@@ -240,6 +240,10 @@ void command_run(struct command *c, const struct change *change) {
         command_next(c);
 }
 
+pid_t command_pid(const struct command *c) {
+        return c->pid;
+}
+
 int command_new(sd_event *event, const char *key, const struct conf_credential *credential,
                 const struct conf_list *words, struct command **ret) {
         struct command *c = calloc(1, sizeof(*c));

@@ -25,5 +25,8 @@ int command_new(sd_event *event, const char *key, const struct conf_credential *
                 const struct conf_list *words, struct command **ret);
 struct command *command_free(struct command *c); /* kills what runs; returns NULL */
 
+/* The process that runs; 0: none. It is waited for here, and nowhere else. */
+pid_t command_pid(const struct command *c);
+
 /* Runs it, now or when what runs has ended. Copies what it needs of the change. */
 void command_run(struct command *c, const struct change *change);

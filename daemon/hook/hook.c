@@ -1,6 +1,7 @@
 #include "hook/hook.h"
 
 #include <stdlib.h>
+#include <sys/wait.h>
 
 #include "base/err.h"
 #include "base/log.h"
@@ -99,6 +100,28 @@ void hooks_start(struct hooks *hs, const struct broker *broker) {
                         &why, 0, "\"%s\" hands out no token before a person acts: bearerctl %s %s",
                         c->name, credential_type_is_static(c->type) ? "set" : "login", c->name);
                 hooks_tell(hs, &change);
+        }
+}
+
+static bool hooks_run(const struct hooks *hs, pid_t pid) {
+        for (size_t i = 0; hs && i < hs->conf->n_credentials; i++) {
+                const struct hook *h = &hs->of[i];
+
+                if ((h->change && command_pid(h->change) == pid) ||
+                    (h->authorization && command_pid(h->authorization) == pid))
+                        return true;
+        }
+        return false;
+}
+
+void hooks_reap_orphans(const struct hooks *hs) {
+        siginfo_t child = { 0 };
+
+        /* what is looked at stays, and is looked at again, until somebody waits for it */
+        while (waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) == 0 && child.si_pid > 0 &&
+               !hooks_run(hs, child.si_pid)) {
+                (void) waitpid(child.si_pid, NULL, WNOHANG);
+                child = (siginfo_t){ 0 };
         }
 }
 

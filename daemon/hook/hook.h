@@ -21,4 +21,9 @@ int hooks_new(const struct conf *conf, sd_event *event, struct timers *timers,
 void hooks_start(struct hooks *hs, const struct broker *broker);
 
 void hooks_tell(struct hooks *hs, const struct change *change);
+
+/* As PID 1 of a container the daemon is the parent of all that commands have left behind: has what has ended of it forgotten,
+ * so that no zombie stays. Commands themselves are waited for where they were begun. */
+void hooks_reap_orphans(const struct hooks *hs);
+
 struct hooks *hooks_free(struct hooks *hs); /* kills what runs; returns NULL */

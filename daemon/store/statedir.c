@@ -81,7 +81,8 @@ static int statedir_check(int fd, const char *path, struct why *why) {
         if (st.st_mode & 022)
                 return why_set(
                         why, RAISE(-EPERM),
-                        "state_dir %s can be written to by other users (mode %04o): chmod 700 %s",
+                        "state_dir %s can be written to by other users (mode %04o): chmod 700 %s, or name a "
+                        "directory below it, which bearerd makes",
                         path, (unsigned) st.st_mode & 07777, path);
         if (st.st_uid != 0 && st.st_uid != geteuid())
                 return why_set(

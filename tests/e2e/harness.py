@@ -460,6 +460,7 @@ class EndToEnd(unittest.TestCase):
 
     maxDiff = None
     daemon_keys = ""  # more keys of [daemon]
+    daemon_class = Daemon
 
     def sections(self):
         """More of the configuration."""
@@ -479,7 +480,7 @@ class EndToEnd(unittest.TestCase):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="bearerd-e2e-"))
         self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
         self.directory.chmod(0o711)  # other users get as far as the socket
-        self.daemon = Daemon(self.directory, self.configuration())
+        self.daemon = self.daemon_class(self.directory, self.configuration())
         self.addCleanup(self.leave, self.daemon)
         self.start()
 
