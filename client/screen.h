@@ -20,7 +20,7 @@ struct screen {
         bool terminal; /* that understands escapes */
         bool colour;   /* and the person wants colours: NO_COLOR is not set */
         bool utf8;     /* it shows blocks and quadrants */
-        int columns, rows;
+        int columns, rows; /* of the terminal; 80 and 24 where there is none */
 };
 
 /* Looks at standard output. Takes LC_CTYPE from the environment. */

@@ -45,10 +45,10 @@ static void authorizations_make_row(struct json_object *o, int64_t now,
 }
 
 static void authorizations_print_table(struct json_object *list, int64_t now) {
-        static const struct table_yield yielding[] = { { COLUMN_SUBJECT, 12 },
-                                                       { COLUMN_CREDENTIAL, 12 },
-                                                       { COLUMN_SUBJECT, 4 },
-                                                       { COLUMN_CREDENTIAL, 4 } };
+        static const struct table_yield yielding[] = {
+                { COLUMN_SUBJECT, 12 },   { COLUMN_CREDENTIAL, 12 }, { COLUMN_SUBJECT, 4 },
+                { COLUMN_CREDENTIAL, 4 }, { COLUMN_EXPIRES, 0 },     { COLUMN_SUBJECT, 0 }
+        };
         struct table table = { .columns = COLUMN_MAX };
         struct authorizations_row row;
         struct screen screen;
@@ -59,7 +59,7 @@ static void authorizations_print_table(struct json_object *list, int64_t now) {
                 authorizations_make_row(json_object_array_get_idx(list, i), now, &row);
                 table_measure(&table, row.cells);
         }
-        table_fit(&table, yielding, sizeof(yielding) / sizeof(yielding[0]));
+        table_fit(&table, &screen, yielding, sizeof(yielding) / sizeof(yielding[0]));
         table_print(&table, authorizations_titles, COLUMN_STATE, COLOUR_NONE);
         for (size_t i = 0; i < json_object_array_length(list); i++) {
                 struct json_object *o = json_object_array_get_idx(list, i);

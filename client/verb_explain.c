@@ -19,7 +19,7 @@
 
 #define EXPLAIN_INDENT 10
 
-static void explain_print_process(struct json_object *o) {
+static void explain_print_process(struct json_object *o, const struct screen *screen) {
         const int64_t uid = ask_number(o, "uid");
         const struct passwd *user = uid < 0 ? NULL : getpwuid((uid_t) uid);
         char text[ASK_SHOWN_SIZE], line[2 * ASK_SHOWN_SIZE];
@@ -42,7 +42,7 @@ static void explain_print_process(struct json_object *o) {
         else
                 (void) snprintf(line + len, sizeof(line) - len, "; unit unknown: %s",
                                 ask_shown(o, "unit_unknown", text));
-        table_wrap(line, printf("%-9s ", "process"), EXPLAIN_INDENT);
+        table_wrap(screen, line, printf("%-9s ", "process"), EXPLAIN_INDENT);
 }
 
 static bool explain_is_allowed(struct json_object *o, const char *key) {
@@ -65,8 +65,8 @@ static void explain_print(struct json_object *o, const char *key, const struct s
                 return;
         (void) printf("%-9s %s%s%s", key, screen_colour_on(colour), allowed ? "yes" : "no",
                       screen_colour_off(colour));
-        table_wrap(ask_shown(part, "explanation", text), EXPLAIN_INDENT + printf(": ") + 2,
-                   EXPLAIN_INDENT);
+        table_wrap(screen, ask_shown(part, "explanation", text),
+                   EXPLAIN_INDENT + printf(": ") + (allowed ? 3 : 2), EXPLAIN_INDENT);
 }
 
 int verb_explain(const struct call *call) {
@@ -95,7 +95,7 @@ int verb_explain(const struct call *call) {
                 r = ask_print_object(o);
         else {
                 screen_look(&screen);
-                explain_print_process(o);
+                explain_print_process(o, &screen);
                 explain_print(o, "connect", &screen);
                 explain_print(o, "use", &screen);
                 explain_print(o, "admin", &screen);

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "client/ask.h"
+#include "client/columns.h"
 #include "client/events.h"
 #include "client/message.h"
 #include "client/protocol.h"
@@ -23,6 +24,8 @@
 #define WATCH_RETURN_MS 200  /* before asking a daemon again that has hung up */
 #define WATCH_AWAY_MS   1000
 #define WATCH_LINES     8 /* events below the table */
+#define WATCH_LINE_SIZE 512
+#define WATCH_SUBJECT   32 /* columns of it that are shown */
 #define WATCH_BEGIN     "\033[H\033[2J"
 
 struct watch {
@@ -33,7 +36,7 @@ struct watch {
         struct screen screen;
         bool drawn; /* a table, for a person */
         bool away;  /* the daemon is, and it has been said */
-        char lines[WATCH_LINES][160];
+        char lines[WATCH_LINES][WATCH_LINE_SIZE];
         size_t n_lines;
 };
 
@@ -41,7 +44,7 @@ struct watch {
 static void watch_note(struct watch *w, const char *type, struct json_object *o) {
         char credential[ASK_SHOWN_SIZE], subject[ASK_SHOWN_SIZE], reason[ASK_SHOWN_SIZE] = "";
         const bool has_subject = ask_text(o, "subject") && *ask_text(o, "subject");
-        char clock[16] = "", when[WORDS_SPAN_SIZE];
+        char clock[16] = "", when[WORDS_SPAN_SIZE], text[3 * ASK_SHOWN_SIZE];
         time_t at = (time_t) ask_number(o, "at");
         struct tm tm;
         char *line;
@@ -60,22 +63,18 @@ static void watch_note(struct watch *w, const char *type, struct json_object *o)
         else if (ask_number(o, "expires_at") >= 0)
                 (void) snprintf(reason, sizeof(reason), ", ends %s",
                                 words_when(ask_number(o, "expires_at"), at, when));
-        (void) snprintf(line, sizeof(w->lines[0]), "%s  %.24s  %.64s%s%.32s%s%s", clock, type,
+        if (has_subject)
+                (void) ask_shown(o, "subject", subject);
+        (void) snprintf(text, sizeof(text), "%s  %.24s  %s%s%.*s%s%s", clock, type,
                         ask_shown(o, "credential", credential), has_subject ? " (" : "",
-                        has_subject ? ask_shown(o, "subject", subject) : "", has_subject ? ")" : "",
-                        reason);
+                        has_subject ? (int) columns_fit(subject, WATCH_SUBJECT) : 0, subject,
+                        has_subject ? ")" : "", reason);
+        (void) words_clean(text, line, sizeof(w->lines[0])); /* cuts whole characters */
 }
 
-/* At most as wide as the table: whole characters of UTF-8. */
+/* A line, and no more. */
 static void watch_print_note(const struct watch *w, const char *line) {
-        int room = w->screen.columns > 0 && w->screen.columns < 80 ? w->screen.columns : 80;
-        size_t len = 0;
-
-        for (int columns = 0; line[len] && columns < room - 1; columns++)
-                do
-                        len++;
-                while (((unsigned char) line[len] & 0xc0) == 0x80);
-        (void) printf("%.*s\n", (int) len, line);
+        (void) printf("%.*s\n", (int) columns_fit(line, w->screen.columns - 1), line);
 }
 
 static int watch_draw(struct watch *w) {

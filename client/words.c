@@ -195,18 +195,29 @@ bool words_is_fingerprint(const char *text) {
         return strlen(text) == 16 && text[strspn(text, "0123456789abcdef")] == '\0';
 }
 
+/* The bytes of a control character at `text`; 0: it begins with none. */
+static size_t words_control(const char *text) {
+        const unsigned char *c = (const unsigned char *) text;
+
+        if (c[0] < 0x20 || c[0] == 0x7f)
+                return 1;
+        if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) /* C1 in UTF-8 */
+                return 2;
+        if (c[0] == 0xe2 && c[1] == 0x80 && c[2] >= 0xa8 && c[2] <= 0xae) /* U+2028 to 202E */
+                return 3;
+        if (c[0] == 0xe2 && c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9) /* U+2066 to 2069 */
+                return 3;
+        return 0;
+}
+
 char *words_clean(const char *text, char *ret, size_t size) {
         size_t n = 0;
 
-        for (; *text && n + 1 < size; text++) {
-                unsigned char c = (unsigned char) *text, next = (unsigned char) text[1];
+        while (*text && n + 1 < size) {
+                const size_t control = words_control(text);
 
-                if (c == 0xc2 && next >= 0x80 && next < 0xa0) { /* the C1 controls in UTF-8 */
-                        ret[n++] = ' ';
-                        text++;
-                        continue;
-                }
-                ret[n++] = (char) (c < 0x20 || c == 0x7f ? ' ' : c);
+                ret[n++] = control > 0 ? ' ' : *text;
+                text += control > 0 ? control : 1;
         }
         if (((unsigned char) *text & 0xc0) == 0x80) { /* cut within a character: drop its head */
                 while (n > 0 && ((unsigned char) ret[n - 1] & 0xc0) == 0x80)

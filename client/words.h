@@ -36,8 +36,8 @@ char *words_span(int64_t s, char ret[WORDS_SPAN_SIZE]);
 /* "in 3d 4h", "2d ago", "now". Returns `ret`. */
 char *words_when(int64_t instant, int64_t now, char ret[WORDS_SPAN_SIZE]);
 
-/* Copies text from outside for a terminal: control characters become blanks, at most size - 1
- * bytes. Returns `ret`. */
+/* Copies text from outside for a terminal: control characters become blanks, also those that turn the
+ * direction of writing (UAX 9) or end a line; at most size - 1 bytes. Returns `ret`. */
 char *words_clean(const char *text, char *ret, size_t size);
 
 /* `text` as one word of a POSIX shell, quoted only if it must be. NULL: out of memory. The caller

@@ -499,6 +499,10 @@ START_TEST(a_forecast)
         ck_assert_int_eq(v.provider.state, BREAKER_OPEN);
         ck_assert(v.provider.has_retry_at);
         ck_assert_int_ge(v.provider.retry_at.s, w.clock.wall.s + 100);
+        ck_assert_int_eq(v.provider.down_since.s, w.clock.wall.s);
+        world_pass(&w, 10 * US_PER_S);
+        broker_view(w.broker, w.credentials[BOT], &v);
+        ck_assert_int_eq(v.provider.down_since.s, w.clock.wall.s - 10);
         ck_assert_uint_eq(v.provider.counters.requests, 2);
         ck_assert_uint_eq(v.provider.counters.ended[REFUSAL_RATE_LIMIT], 1);
         world_done(&w);

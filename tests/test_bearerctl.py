@@ -6,6 +6,7 @@ The daemon is a thread that answers by script, so every answer that the real one
 and those that it must never give, can be played.
 """
 
+import fcntl
 import json
 import os
 import pathlib
@@ -16,12 +17,14 @@ import shutil
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
 import termios
 import threading
 import time
+import unicodedata
 import unittest
 
 BEARERCTL = ""  # set by main
@@ -29,6 +32,11 @@ MANUAL = pathlib.Path(__file__).resolve().parent.parent / "client" / "bearerctl.
 TOKEN = "czs_7Zx0.token-of_the~bot+/="
 NOBODY = 65534
 TIMEOUT = 60  # seconds; only a test that would hang gets there
+
+
+def width(text):
+    """Columns on a terminal."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def answer(status=200, body=b"", kind="application/json", headers=()):
@@ -618,6 +626,93 @@ down: HTTP 503: busy; logid 2024X (2h ago). Wait.
         self.assertEqual((code, err), (0, ""))
         self.assertEqual(re.sub(r"53min \d+s", "53min 30s", out), self.TABLE)
 
+    def outage(self):
+        """coze.cn is down, coze.com is not; pat would do without it, none has no token."""
+        now = int(time.time())
+        down = {"provider": "coze.cn", "type": "jwt", "provider_state": "open", "provider_down_since": now - 12 * 60,
+                "provider_retry_at": now + 3 * 86400 + 3630}
+        up = {"provider": "coze.com", "type": "jwt", "provider_state": "closed"}
+        busy = {"status": 503, "message": "busy", "at": now - 2 * 3600 - 30}
+        return [
+            {**down, "name": "bot", "state": "ready", "survives_seconds": 4 * 3600 + 5},
+            {**down, "name": "site", "state": "ready", "survives_seconds": 53 * 60},
+            {**down, "name": "none", "state": "idle", "survives_seconds": 0},
+            {**down, "name": "pat", "type": "pat", "state": "ready", "survives_seconds": 60},
+            {**down, "name": "endless", "state": "ready", "survives_seconds": None},
+            *({**down, "name": f"f{i}", "state": "failing", "last_error": {**busy, "logid": f"L{i}"}} for i in range(5)),
+            {**down, "name": "other", "state": "failing", "last_error": {**busy, "message": "no"}},
+            {**up, "name": "far", "state": "ready", "survives_seconds": 86399}]
+
+    def notes(self, credentials):
+        body = {"credentials": credentials}
+        if not getattr(self, "server", None):
+            self.server = self.daemon({})
+        self.server.routes["GET /v1/credentials"] = answer(body=body)
+        code, out, err = self.run_ctl("status")
+        self.assertEqual((code, err), (0, ""))
+        for line in out.splitlines():
+            self.assertLessEqual(len(line), 80)
+        return re.sub(r"12min \d+s", "12min", out.partition("\n\n")[2])
+
+    def test_outage(self):
+        """How each provider is, once; then what fails, once for all that fail in the same way."""
+        credentials = self.outage()
+        self.assertEqual(self.notes(credentials), """\
+coze.cn: down for 12min, the next try is in 3d 1h; the first token ends in 53min
+    (site)
+coze.com: up; without it, the first token would end in 23h 59min (far)
+f0, f1, f2 and 2 more: HTTP 503: busy; logid L0 (2h ago)
+other: HTTP 503: no (2h ago)
+""")
+        self.assertEqual(self.notes(credentials[2:5] + credentials[5:9]), """\
+coze.cn: down for 12min, the next try is in 3d 1h; no token is left
+f0, f1, f2, f3: HTTP 503: busy; logid L0 (2h ago)
+""")
+        for provider, said in (({"provider_retry_at": 1}, "down for 12min, the next try is due"),
+                               ({"provider_state": "half_open"}, "down for 12min, the next try is under way"),
+                               ({"provider_down_since": None, "provider_retry_at": 0}, "down, the next try is due")):
+            self.assertEqual(" ".join(self.notes([{**credentials[1], **provider}]).split()),
+                             f"coze.cn: {said}; the first token ends in 53min (site)")
+        self.assertEqual(self.notes([credentials[3]]), "")  # a static token does without
+        self.assertEqual(self.notes([{**credentials[11], "survives_seconds": 0}]), "")
+
+    def test_outage_of_one(self):
+        self.daemon({f"GET /v1/credentials/{o['name']}": answer(body=o) for o in self.outage()})
+        code, out, _ = self.run_ctl("status", "bot")
+        self.assertRegex(out, r"(?m)^outage    down for 12min( \d+s)?, the next try is in 3d 1h\n"
+                              r"lasts     4h without the provider$")
+        self.assertNotIn("lasts", self.run_ctl("status", "pat")[1])
+
+    def test_widths(self):
+        """Whatever the terminal's, and that of the characters, no line of the table is wider."""
+        wide = {"name": "客服机器人" * 12, "provider": "提供者" * 20, "type": "authorization_code", "state": "ready"}
+        self.daemon({"GET /v1/credentials": answer(body={"credentials": [*self.all, *self.outage(), wide]})})
+        for columns in 20, 30, 40, 60, 79, 80, 132, 300:
+            out = self.on_terminal(columns, "status")
+            table, _, notes = out.partition("\n\n")
+            for line in table.splitlines():
+                self.assertLessEqual(width(line), max(columns, 34), out)
+            self.assertRegex(table, r"(?m)^NAME .* EXPIRES$")
+            self.assertEqual("TYPE" in table, columns >= 60, out)
+            self.assertEqual("PROVIDER" in table, columns > 40, out)
+            for line in notes.splitlines():
+                self.assertLessEqual(width(line), max(min(columns, 80), 27), out)  # f0, f1, f2 and 2 more: HTTP
+        self.assertIn(wide["name"], out)
+
+    def test_chinese_is_wrapped(self):
+        """Between characters, but not before punctuation."""
+        sentence = "访问令牌已经过期，请在控制台中创建一个新的令牌，然后运行命令 bearerctl set bot 交给它。"
+        self.daemon({"GET /v1/credentials": answer(body={"credentials": [{"name": "bot", "warning": sentence}]})})
+        for columns in range(20, 90):
+            notes = self.on_terminal(columns, "status").partition("\n\n")[2].splitlines()
+            for line in notes:
+                self.assertLessEqual(width(line), min(columns, 80))
+                self.assertNotRegex(line, r"^ *[，。]")
+            for line in notes[:-1]:  # none is much shorter than it has to be
+                self.assertGreater(width(line), min(columns, 80) - 14)
+            words = notes[0] + "".join(line[4:] for line in notes[1:])
+            self.assertEqual(words.replace(" ", ""), f"bot:{sentence}".replace(" ", ""))
+
     def test_unauthorized(self):
         """It is said how to log in, once."""
         daemon = self.daemon({})
@@ -740,6 +835,18 @@ note      renewal has failed for long long long long long long long long long
         self.assertGreater(len(reply), 2 << 20)
         self.daemon({"GET /v1/credentials": reply})
         self.expect(["list"], 0, "\n".join(names) + "\n")
+
+    def on_terminal(self, columns, *args):
+        """What somebody sees there, without colours."""
+        master, slave = os.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        process = subprocess.Popen([BEARERCTL, *args], stdin=slave, stdout=slave, stderr=slave,
+                                   env={**self.env, "TERM": "xterm"})
+        os.close(slave)
+        out = Set.read_to_end(self, master)
+        os.close(master)
+        self.assertEqual(process.wait(TIMEOUT), 0)
+        return re.sub(r"\x1b\[\d+m", "", out.decode()).replace("\r\n", "\n")
 
     def colours(self, **env):
         process, terminal = pty.fork()

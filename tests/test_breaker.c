@@ -29,6 +29,7 @@ START_TEST(opens_after_failures_in_a_row)
         ck_assert(!failed(&b, false, -1, now)); /* was under way: nothing new */
         ck_assert(!breaker_allows(&b, (mono_t){ b.retry_at.us - 1 }));
         ck_assert(breaker_allows(&b, b.retry_at));
+        ck_assert_int_eq(b.since.us, now.us);
 }
 END_TEST
 
@@ -51,6 +52,7 @@ START_TEST(one_probe_at_a_time)
         ck_assert(breaker_allows(&b, now));
         ck_assert(breaker_sent(&b));
         ck_assert(failed(&b, true, -1, now));
+        ck_assert_int_eq(b.since.us, US_PER_H); /* it has been down all the time */
         ck_assert(!breaker_allows(&b, now));
         ck_assert(breaker_answered(&b));
         ck_assert(breaker_allows(&b, now));

@@ -146,6 +146,9 @@ static const struct {
         { "a\xc2\x9b"
           "b",
           "a b", 64 }, /* CSI as one character */
+        { "bot\u202etxt\u2066.\u2069\u2028\u2010", "bot txt .  \u2010", 64 }, /* right to left */
+        { "\xe2", "\xe2", 64 },
+        { "\xe2\x80", "\xe2\x80", 64 },
         { "\xe6\x89\xa3\xe5\xad\x90", "\xe6\x89\xa3\xe5\xad\x90", 64 },
         { "\xe6\x89\xa3\xe5\xad\x90", "\xe6\x89\xa3\xe5\xad\x90", 7 },
         { "\xe6\x89\xa3\xe5\xad\x90", "\xe6\x89\xa3", 6 }, /* never half a character */

@@ -40,6 +40,9 @@ static int credentials_add_forecast(struct json_object *o, const struct credenti
                                             json_object_new_int64(v->survives_us / US_PER_S));
         r |= json_object_object_add(o, "provider_state",
                                     json_object_new_string(breaker_state_names[p->state]));
+        if (p->state != BREAKER_CLOSED)
+                r |= json_object_object_add(o, "provider_down_since",
+                                            json_object_new_int64(p->down_since.s));
         if (p->has_retry_at)
                 r |= json_object_object_add(o, "provider_retry_at",
                                             json_object_new_int64(p->retry_at.s));

@@ -51,6 +51,7 @@ bool breaker_failed(struct breaker *b, bool probe, bool at_once, int64_t retry_a
                 if (b->failures < BREAKER_FAILURES && !at_once)
                         return false;
                 b->failures = 0;
+                b->since = now;
         }
         b->state = BREAKER_OPEN;
         b->retry_at = mono_add(now, breaker_pause(b->failures, retry_after_us, random));

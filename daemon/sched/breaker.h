@@ -39,6 +39,7 @@ struct breaker { /* zeroed: closed */
         enum breaker_state state;
         unsigned failures; /* in a row; while open: probes that failed */
         mono_t retry_at;   /* OPEN: no probe before this */
+        mono_t since;      /* not CLOSED: when it ceased to be */
 };
 
 /* May something be sent now? While it is half open, nothing may. */

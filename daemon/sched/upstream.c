@@ -116,13 +116,15 @@ const struct refusal *upstream_trouble(const struct upstream *u, const struct la
 
 void upstream_view(const struct upstream *u, struct upstream_view *ret) {
         const struct breaker *b = &u->queue.breaker;
-        int64_t until = mono_until(clock_mono(u->clock), b->retry_at);
+        const mono_t now = clock_mono(u->clock);
+        int64_t until = mono_until(now, b->retry_at);
 
         *ret = (struct upstream_view){
                 .state = b->state,
                 .has_retry_at = b->state == BREAKER_OPEN,
                 .retry_at = { clock_wall(u->clock).s +
                               (until > 0 ? (until + US_PER_S - 1) / US_PER_S : 0) },
+                .down_since = { clock_wall(u->clock).s - mono_until(b->since, now) / US_PER_S },
                 .last_error = u->trouble.kind != REFUSAL_NONE ? &u->trouble : NULL,
                 .last_error_at = u->trouble_at,
                 .active = u->queue.n_active,

@@ -1,5 +1,7 @@
 """/v1/credentials: what is told of them, and to whom. And who may do what."""
 
+import time
+
 from harness import EndToEnd, NEEDS_ROOT, as_user, eventually, main, new_token
 
 NAMES = ["developer", "channel", "enterprise", "web", "pkce", "device", "pat", "sat"]  # as in the emulator's file
@@ -62,6 +64,18 @@ class View(EndToEnd):
         view = self.daemon.view("developer")
         self.assertEqual(view["state"], "failing")
         self.assertIn("kid not been registred", str(view["last_error"]))
+
+    def test_provider_is_down(self):
+        self.assertEqual(self.daemon.view("developer")["provider_state"], "closed")
+        self.assertNotIn("provider_down_since", self.daemon.view("developer"))
+        before = int(time.time())
+        self.emulator.fault("status", status=503)
+        for name in "developer", "channel", "enterprise":
+            self.daemon.get(f"/v1/token/{name}?wait=0")
+        view = eventually(lambda: (v := self.daemon.view("developer"))["provider_state"] != "closed" and v, "an outage")
+        self.assertTrue(before <= view["provider_down_since"] <= time.time())
+        said = self.bearerctl("status").stdout
+        self.assertRegex(said, r"(?m)^coze-test: down for \d+s, the next try is (in \d+s|due|under way); no token is left$")
 
     def test_subjects_are_counted(self):
         self.assertEqual(self.daemon.view("developer").get("subjects"), 0)
