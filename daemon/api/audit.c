@@ -61,25 +61,42 @@ struct audit {
 
 /* --- recording --- */
 
+struct audit_happening { /* all borrowed */
+        uint64_t hash;
+        enum audit_outcome outcome;
+        const struct peer *peer;
+        const char *credential, *subject, *fingerprint;
+};
+
+/* A word at a time: texts are short, and multiplications wait for each other. */
 static uint64_t audit_hash(uint64_t hash, const char *text) {
-        do
-                hash = (hash ^ (uint8_t) *text) * UINT64_C(0x100000001b3); /* FNV-1a */
-        while (*text++);
-        return hash;
+        const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15); /* 2^64 over the golden ratio */
+        size_t left = strlen(text);
+        uint64_t word;
+
+        for (; left >= sizeof(word); left -= sizeof(word), text += sizeof(word)) {
+                memcpy(&word, text, sizeof(word));
+                hash = (hash ^ word) * odd;
+                hash ^= hash >> 32;
+        }
+        word = (uint64_t) (left + 1) << 56;
+        memcpy(&word, text, left);
+        hash = (hash ^ word) * odd;
+        return hash ^ hash >> 32;
 }
 
-static bool audit_fits(const struct audit_entry *e, const struct audit_entry *key) {
-        return e->is_used && e->hash == key->hash && e->outcome == key->outcome &&
-               e->uid == key->uid && e->gid == key->gid && e->pid == key->pid &&
-               strcmp(e->fingerprint, key->fingerprint) == 0 &&
-               strcmp(e->credential, key->credential) == 0 &&
-               strcmp(e->subject, key->subject) == 0 &&
-               (!key->unit[0] || strcmp(e->unit, key->unit) == 0);
+static bool audit_fits(const struct audit_entry *e, const struct audit_happening *h) {
+        return e->is_used && e->hash == h->hash && e->outcome == h->outcome &&
+               e->uid == h->peer->uid && e->gid == h->peer->gid && e->pid == h->peer->pid &&
+               strcmp(e->fingerprint, h->fingerprint) == 0 &&
+               strcmp(e->credential, h->credential) == 0 && strcmp(e->subject, h->subject) == 0 &&
+               (!h->peer->unit || strcmp(e->unit, h->peer->unit) == 0);
 }
 
-static bool audit_count(struct audit_entry *set, const struct audit_entry *key) {
+/* The hot path ends here. */
+static bool audit_count(struct audit_entry *set, const struct audit_happening *h) {
         for (size_t i = 0; i < AUDIT_WAYS; i++)
-                if (audit_fits(&set[i], key)) {
+                if (audit_fits(&set[i], h)) {
                         set[i].count++;
                         return true;
                 }
@@ -91,33 +108,39 @@ static void audit_enqueue(struct audit *a, struct audit_entry *e) {
         a->queue[(a->head + a->n_due++) % AUDIT_ENTRIES] = (uint16_t) (e - a->entries);
 }
 
-static void audit_insert(struct audit *a, struct audit_entry *set, const struct audit_entry *key) {
+static void audit_copy(char *ret, size_t size, const char *text) {
+        strncpy(ret, text, size - 1); /* what is longer was refused before it got here */
+        ret[size - 1] = '\0';
+}
+
+static void audit_insert(struct audit *a, struct audit_entry *set,
+                         const struct audit_happening *h) {
         struct audit_entry *place = NULL;
 
         for (size_t i = 0; i < AUDIT_WAYS; i++)
                 if (!set[i].is_used || (set[i].count == 0 && !place))
                         place = &set[i];
         if (!place) {
-                a->merged[key->outcome]++;
+                a->merged[h->outcome]++;
                 return;
         }
-        *place = *key;
-        place->is_used = true;
-        place->count = 1;
+        *place = (struct audit_entry){
+                .hash = h->hash,
+                .is_used = true,
+                .count = 1,
+                .outcome = h->outcome,
+                .uid = h->peer->uid,
+                .gid = h->peer->gid,
+                .pid = h->peer->pid,
+        };
+        audit_copy(place->fingerprint, sizeof(place->fingerprint), h->fingerprint);
+        audit_copy(place->credential, sizeof(place->credential), h->credential);
+        audit_copy(place->subject, sizeof(place->subject), h->subject);
+        if (h->peer->unit)
+                audit_copy(place->unit, sizeof(place->unit), h->peer->unit);
         audit_enqueue(a, place);
 }
 
-static void audit_copy(char *ret, size_t size, const char *text) {
-        strncpy(ret, text, size - 1); /* what is longer was refused before it got here */
-        ret[size - 1] = '\0';
-}
-
-static void audit_take_unit(struct audit_entry *key, const struct caller *caller) {
-        if (caller->peer.unit)
-                audit_copy(key->unit, sizeof(key->unit), caller->peer.unit);
-}
-
-/* The hot path ends in audit_count(). */
 static bool audit_is_wanted(const struct audit *a, enum audit_outcome outcome) {
         unsigned mode = atomic_load_explicit(&a->mode, memory_order_relaxed);
 
@@ -129,40 +152,30 @@ static bool audit_is_wanted(const struct audit *a, enum audit_outcome outcome) {
 
 void audit_record(struct audit *a, enum audit_outcome outcome, struct caller *caller,
                   const char *credential, const char *subject, const char *fingerprint) {
-        struct audit_entry key, *set;
-        bool post = false;
+        struct audit_happening h = { .outcome = outcome,
+                                     .peer = &caller->peer,
+                                     .credential = credential,
+                                     .subject = subject,
+                                     .fingerprint = fingerprint };
+        struct audit_entry *set;
+        bool known, post = false;
 
         if (!audit_is_wanted(a, outcome))
                 return;
-        key.is_used = key.is_due = false;
-        key.count = 0;
-        key.outcome = outcome;
-        key.uid = caller->peer.uid;
-        key.gid = caller->peer.gid;
-        key.pid = caller->peer.pid;
-        key.unit[0] = '\0';
-        audit_copy(key.fingerprint, sizeof(key.fingerprint), fingerprint);
-        audit_copy(key.credential, sizeof(key.credential), credential);
-        key.subject[0] = '\0';
-        if (*subject)
-                audit_copy(key.subject, sizeof(key.subject), subject);
-        audit_take_unit(&key, caller);
-        key.hash = audit_hash(a->seed ^ (uint64_t) key.pid, key.fingerprint);
-        key.hash = audit_hash(audit_hash(key.hash, key.credential), key.subject);
-        set = &a->entries[(key.hash >> 32) % AUDIT_SETS * AUDIT_WAYS];
+        h.hash = audit_hash(a->seed ^ (uint64_t) caller->peer.pid, fingerprint);
+        h.hash = audit_hash(audit_hash(h.hash, credential), subject);
+        set = &a->entries[(h.hash >> 32) % AUDIT_SETS * AUDIT_WAYS];
 
         (void) pthread_mutex_lock(&a->mtx);
-        if (audit_count(set, &key)) {
-                (void) pthread_mutex_unlock(&a->mtx);
-                return;
-        }
+        known = audit_count(set, &h);
         (void) pthread_mutex_unlock(&a->mtx);
+        if (known)
+                return;
 
         caller_learn_unit(caller); /* reads /proc: not with the lock */
-        audit_take_unit(&key, caller);
         (void) pthread_mutex_lock(&a->mtx);
-        if (!audit_count(set, &key)) {
-                audit_insert(a, set, &key);
+        if (!audit_count(set, &h)) {
+                audit_insert(a, set, &h);
                 post = !a->posted;
                 a->posted = true;
         }

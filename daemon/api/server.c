@@ -227,6 +227,8 @@ static void *server_look_at_line(void *cls, const char *uri, struct MHD_Connecti
 
         if (c)
                 crowd_move(&l->server->crowd, &c->guest, GUEST_ACTIVE, l->server->now);
+        if (!strchr(uri, '%'))
+                return NULL;
         for (; *uri && *uri != '?'; uri++)
                 if (*uri == '%' && (strncmp(uri, "%00", 3) == 0 || strncasecmp(uri, "%2f", 3) == 0))
                         return &server_odd_path;

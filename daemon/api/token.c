@@ -108,10 +108,10 @@ static bool token_wants_text(struct MHD_Connection *connection) {
                                                          MHD_HTTP_HEADER_ACCEPT);
         const char *text, *json;
 
-        if (!accept)
-                return false;
+        if (!accept || strcmp(accept, "text/plain") == 0)
+                return accept != NULL;
         text = strstr(accept, "text/plain");
-        json = strstr(accept, "application/json");
+        json = text ? strstr(accept, "application/json") : NULL;
         return text && (!json || text < json);
 }
 

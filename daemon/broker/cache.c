@@ -46,14 +46,17 @@ struct cache *cache_free(struct cache *c) {
 
 char *cache_key(const char *credential, const char *subject, const char *variant,
                 char ret[CACHE_KEY_SIZE]) {
+        const char *const parts[] = { credential, subject, variant };
         char *p = ret;
 
-        assert(strlen(credential) + strlen(subject) + strlen(variant) + 3 <= CACHE_KEY_SIZE);
-        p = stpcpy(p, credential);
-        *p++ = '\n'; /* in neither a name nor a subject */
-        p = stpcpy(p, subject);
-        *p++ = '\n';
-        strcpy(p, variant);
+        for (size_t i = 0; i < N_ELEMENTS(parts); i++) {
+                size_t len = strlen(parts[i]);
+
+                assert(len < (size_t) (ret + CACHE_KEY_SIZE - p));
+                p = mempcpy(p, parts[i], len);
+                *p++ = '\n'; /* in neither a name nor a subject */
+        }
+        p[-1] = '\0';
         return ret;
 }
 
