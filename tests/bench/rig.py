@@ -90,7 +90,7 @@ class Rig:
     def __exit__(self, *_):
         self.exits.close()
 
-    def start(self, name, *arguments, core=None, nice=0, log=None):
+    def start(self, name, *arguments, core=None, nice=0, log=None, wrapper=()):
         """Starts a program that runs until the rig is taken down."""
         def prepare():
             if core is not None:
@@ -98,8 +98,9 @@ class Rig:
             os.nice(nice)
 
         output = open(log, "ab") if log else subprocess.DEVNULL
-        process = subprocess.Popen([program(self.build, name), *arguments], stdin=subprocess.DEVNULL,
-                                   stdout=output, stderr=output if log else None, preexec_fn=prepare)
+        process = subprocess.Popen([*wrapper, program(self.build, name), *arguments],
+                                   stdin=subprocess.DEVNULL, stdout=output, stderr=output if log else None,
+                                   preexec_fn=prepare)
         self.exits.callback(self.stop, process)
         return process
 
