@@ -439,6 +439,61 @@ START_TEST(a_first_refusal_teaches_the_time)
 }
 END_TEST
 
+static void answer_misdated(struct world *w, int64_t ahead_s) {
+        fake_transport_answer(w->transport, 401, "{\"error_code\":\"invalid_client\"}",
+                              w->clock.wall.s + ahead_s, -1);
+}
+
+/* Its clock has changed meanwhile: that the first assertion is refused is no reason to wait on. */
+START_TEST(an_outage_ends_with_another_clock)
+{
+        struct caller c;
+        struct world w;
+
+        world_start(&w);
+        caller_ask(&w, &c, BOT, "", -1, 30, NULL);
+        answer_misdated(&w, 0);
+        for (int64_t s = 0; s < 3600; s++) {
+                if (c.kind != ANSWER_KIND_MAX)
+                        caller_ask(&w, &c, BOT, "", -1, 30, NULL);
+                if (fake_transport_waiting(w.transport) > 0)
+                        world_fail(&w, NO_CONNECTION);
+                world_pass(&w, US_PER_S);
+        }
+        while (fake_transport_waiting(w.transport) == 0) {
+                caller_ask(&w, &c, BOT, "", -1, 30, NULL);
+                world_pass(&w, US_PER_S);
+        }
+        answer_misdated(&w, 3600);
+        ck_assert_int_eq(c.kind, ANSWER_KIND_MAX); /* it waits on */
+        world_pass(&w, US_PER_S);
+        ck_assert_uint_eq(fake_transport_waiting(w.transport), 1);
+        world_grant(&w, 900);
+        ck_assert_int_eq(c.kind, ANSWER_TOKEN);
+        world_done(&w);
+}
+END_TEST
+
+START_TEST(a_clock_that_leaps_about_is_not_run_after)
+{
+        struct caller c;
+        struct world w;
+
+        world_start(&w);
+        caller_ask(&w, &c, BOT, "", -1, 30, NULL);
+        for (int64_t s = 0; s < 3600; s++) {
+                while (fake_transport_waiting(w.transport) > 0)
+                        answer_misdated(&w, (int64_t) (fake_transport_sent(w.transport) % 7) * 600);
+                if (c.kind != ANSWER_KIND_MAX)
+                        caller_ask(&w, &c, BOT, "", -1, 30, NULL);
+                world_pass(&w, US_PER_S);
+        }
+        ck_assert_uint_gt(fake_transport_sent(w.transport), 12);
+        ck_assert_uint_le(fake_transport_sent(w.transport), 12 * 12); /* some in each 5 min */
+        world_done(&w);
+}
+END_TEST
+
 static const struct {
         int64_t date_s, expires_s; /* from now on: what the provider says ... */
         int64_t left_s;            /* ... and what is believed */
@@ -522,6 +577,8 @@ static void add(TCase *tc) {
         tcase_add_loop_test(tc, a_flood_takes_no_place_of_another_user, 0, END_MAX);
         tcase_add_test(tc, who_need_not_wait_takes_no_place);
         tcase_add_loop_test(tc, a_first_refusal_teaches_the_time, 0, 2);
+        tcase_add_test(tc, an_outage_ends_with_another_clock);
+        tcase_add_test(tc, a_clock_that_leaps_about_is_not_run_after);
         tcase_add_loop_test(tc, a_leap_of_the_providers_clock, 0, N_ELEMENTS(leaps));
         tcase_add_test(tc, a_forecast);
 }

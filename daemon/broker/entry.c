@@ -629,6 +629,17 @@ static void entry_tell_failure(const struct entry *e, const struct refusal *befo
                       });
 }
 
+/* Whatever has failed before, the next one has a date that it did not have: failures are counted anew. Now and then, or a
+ * clock that leaps about would keep us asking. */
+static void entry_forgive(struct entry *e) {
+        mono_t now = clock_mono(e->pool->clock);
+
+        if (mono_before(now, e->misdated_before))
+                return;
+        e->failures = 0;
+        e->misdated_before = mono_add(now, BACKOFF_MAX_US);
+}
+
 static void entry_fail(struct entry *e, const struct refusal *refusal) {
         const struct refusal before = e->refusal;
         int64_t base = refusal_is_final(refusal->kind) || refusal->kind == REFUSAL_NONSENSE
@@ -711,6 +722,8 @@ void entry_obtained(struct entry *e, struct exchange_result *result) {
                 entry_go_on(e);
                 return;
         }
+        if (result->misdated)
+                entry_forgive(e);
         if (result->refusal.kind == REFUSAL_NONE)
                 entry_succeed(e, result);
         else
@@ -744,7 +757,7 @@ void entry_renounce(struct entry *e) {
         e->outdated = e->obtaining;
         e->lapses = false;
         e->failures = 0;
-        e->not_before = e->rejected_before = (mono_t){ 0 };
+        e->not_before = e->rejected_before = e->misdated_before = (mono_t){ 0 };
         e->refusal = (struct refusal){ 0 };
         entry_enter(e, e->obtaining ? ENTRY_FETCHING : ENTRY_IDLE);
         entry_plan(e); /* at once, for who waits */

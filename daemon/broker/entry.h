@@ -92,6 +92,7 @@ struct entry {
         unsigned failures;      /* in a row */
         mono_t not_before;      /* no exchange before this: back-off */
         mono_t rejected_before; /* no exchange because of a rejection before this */
+        mono_t misdated_before; /* a wrong date counts as a failure like others before this */
         struct refusal refusal; /* the last one */
 };
 

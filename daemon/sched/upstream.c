@@ -274,8 +274,9 @@ static void upstream_take_date(struct upstream_call *call, struct exchange_resul
                 return;
         upstream_doubt_date(call->upstream, result);
         upstream_learn_clock(call->upstream, result->skew_s);
-        if (upstream_was_misdated(call, result))
-                result->refusal.kind = REFUSAL_PENDING;
+        result->misdated = upstream_was_misdated(call, result);
+        if (result->misdated)
+                result->refusal.kind = REFUSAL_PENDING; /* an answer, for the queue */
 }
 
 /* When it was sent, by our clock as it is now: it may have been set meanwhile. */
@@ -311,7 +312,7 @@ static void upstream_done(void *user, const struct http_response *resp) {
                 upstream_take_date(call, &result);
         }
         upstream_judge(call, &result);
-        if (call->exchange.kind == EXCHANGE_JWT_BEARER && result.refusal.kind == REFUSAL_PENDING)
+        if (result.misdated)
                 result.refusal.kind = REFUSAL_TRANSIENT; /* soon again, with another date */
         call->done(call->user, &result);
         exchange_result_done(&result);
