@@ -198,6 +198,74 @@ char *ask_refusal(struct json_object *o, char ret[ASK_SENTENCE_SIZE]) {
         return ret;
 }
 
+char *ask_command(const struct call *call, const char *verb, char ret[ASK_SENTENCE_SIZE]) {
+        char subject[PROTOCOL_SUBJECT_MAX + 1] = "";
+        char *quoted = NULL;
+
+        if (call->subject)
+                quoted = words_quote(words_clean(call->subject, subject, sizeof(subject)));
+        (void) snprintf(ret, ASK_SENTENCE_SIZE, "bearerctl %s %s%s%s", verb, call->name,
+                        quoted ? " --subject " : "", quoted ? quoted : "");
+        free(quoted);
+        return ret;
+}
+
+/* What the daemon says is English: it stands in logs and in JSON, too. Who reads another language is
+ * told before, in that one, what it comes to and what to do. */
+static const struct {
+        const char *error;
+        const char *said; /* part of what the daemon says, where that makes a difference */
+        const char *verb; /* that helps, or NULL; with the subject, if it is login */
+        const char *sentence;
+} ask_errors[] = {
+        { PROTOCOL_AUTHORIZATION_REQUIRED, "bearerctl set", "set",
+          N_("a new token is needed, made by hand in Coze's console") },
+        { PROTOCOL_AUTHORIZATION_REQUIRED, "", "login", N_("a person must authorize it") },
+        { PROTOCOL_ACCESS_DENIED, "administrator", NULL,
+          N_("this is for administrators: see admin_users and admin_groups in bearerd.conf(5)") },
+        { PROTOCOL_ACCESS_DENIED, "", "explain",
+          N_("you may not use it: see allow_users, allow_groups and allow_units in bearerd.conf(5)") },
+        { PROTOCOL_NOT_FOUND, "credential", NULL,
+          N_("there is no such credential here: bearerctl list shows those that you may use") },
+        { PROTOCOL_NOT_FOUND, "", NULL, N_("there is no such thing any more") },
+        { PROTOCOL_INVALID_REQUEST, "", NULL, N_("the request must be another one") },
+        { PROTOCOL_INVALID_SCOPE, "", NULL, N_("the scope is wider than what is allowed") },
+        { PROTOCOL_SLOW_DOWN, "", NULL, N_("too much at once: ask for less at the same time") },
+        { PROTOCOL_UPSTREAM_ERROR, "", NULL,
+          N_("Coze has refused: is it the right region (coze.cn and coze.com share nothing)? "
+             "bearerctl check looks at the configuration") },
+        { PROTOCOL_TEMPORARILY_UNAVAILABLE, "", NULL,
+          N_("Coze fails for now; bearerd keeps trying: ask again later") },
+        { PROTOCOL_UPSTREAM_TIMEOUT, "", NULL,
+          N_("Coze did not answer in time: ask again, or wait longer (--wait)") },
+        { PROTOCOL_SERVER_ERROR, "", NULL,
+          N_("the daemon lacks memory or disk space: see journalctl -u bearerd") },
+};
+
+/* False: the reader's language is English, or the error is of a newer daemon. */
+static bool ask_lead(const struct call *call, struct json_object *o) {
+        const char *said = ask_text(o, "error_description"), *sentence = NULL, *verb = NULL;
+        struct call about = { .name = call->name };
+        char command[ASK_SENTENCE_SIZE];
+
+        for (size_t i = 0; said && !sentence && i < sizeof(ask_errors) / sizeof(ask_errors[0]); i++)
+                if (ask_is(o, "error", ask_errors[i].error) && strstr(said, ask_errors[i].said)) {
+                        sentence = message_other(ask_errors[i].sentence);
+                        verb = ask_errors[i].verb;
+                }
+        if (!sentence)
+                return false;
+        if (verb && strcmp(verb, "login") == 0)
+                about.subject = call->subject;
+        if (call->name && verb)
+                say(_("%s: %s: %s"), call->name, sentence, ask_command(&about, verb, command));
+        else if (call->name)
+                say("%s: %s", call->name, sentence);
+        else
+                say("%s", sentence);
+        return true;
+}
+
 /* The daemon's own sentence, or what can be said without one. */
 static void ask_describe(struct json_object *o, int status, char ret[ASK_SENTENCE_SIZE]) {
         const char *text = ask_text(o, "error_description"), *error = ask_text(o, "error");
@@ -218,7 +286,9 @@ int ask_explain(const struct call *call, const struct wire_answer *answer) {
         char sentence[ASK_SENTENCE_SIZE];
 
         ask_describe(o, answer->status, sentence);
-        if (call->name && !strstr(sentence, call->name))
+        if (ask_lead(call, o))
+                say(_("the daemon said: %s"), sentence);
+        else if (call->name && !strstr(sentence, call->name))
                 say("%s: %s", call->name, sentence);
         else
                 say("%s", sentence);

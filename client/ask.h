@@ -32,6 +32,9 @@ int ask(const struct call *call, const struct wire_request *request, struct wire
 /* The same, with an answer of any status. */
 int ask_any(const struct call *call, const struct wire_request *request, struct wire_answer *ret);
 
+/* "bearerctl VERB bot --subject alice", fit for a shell. Returns `ret`. */
+char *ask_command(const struct call *call, const char *verb, char ret[ASK_SENTENCE_SIZE]);
+
 /* Says what an answer that is not 2xx means. The exit code for it. */
 int ask_explain(const struct call *call, const struct wire_answer *answer);
 

@@ -80,19 +80,6 @@ char *authorization_who(const struct call *call, char ret[ASK_SENTENCE_SIZE]) {
         return ret;
 }
 
-char *authorization_command(const struct call *call, const char *verb,
-                            char ret[ASK_SENTENCE_SIZE]) {
-        char subject[PROTOCOL_SUBJECT_MAX + 1] = "";
-        char *quoted = NULL;
-
-        if (call->subject)
-                quoted = words_quote(words_clean(call->subject, subject, sizeof(subject)));
-        (void) snprintf(ret, ASK_SENTENCE_SIZE, "bearerctl %s %s%s%s", verb, call->name,
-                        quoted ? " --subject " : "", quoted ? quoted : "");
-        free(quoted);
-        return ret;
-}
-
 void authorization_explain(const struct call *call, struct json_object *o) {
         char who[ASK_SENTENCE_SIZE], command[ASK_SENTENCE_SIZE], said[ASK_SENTENCE_SIZE];
         char state[ASK_SHOWN_SIZE], reason[ASK_SHOWN_SIZE];
@@ -103,7 +90,7 @@ void authorization_explain(const struct call *call, struct json_object *o) {
         (void) authorization_who(call, who);
         if (i >= 0 && authorization_states[i].exit_code == EXIT_DONE) {
                 (void) printf(_("%s is authorized. Its token: %s\n"), who,
-                              authorization_command(call, "get", command));
+                              ask_command(call, "get", command));
                 return;
         }
         if (!text)
@@ -118,7 +105,7 @@ void authorization_explain(const struct call *call, struct json_object *o) {
         if (json_object_object_get_ex(o, "upstream", &upstream) &&
             json_object_is_type(upstream, json_type_object) && *ask_refusal(upstream, said))
                 say(_("the provider said: %s"), said);
-        say(_("to start again: %s"), authorization_command(call, "login", command));
+        say(_("to start again: %s"), ask_command(call, "login", command));
 }
 
 int authorization_cancel(const struct call *call, const char *id) {

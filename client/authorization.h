@@ -27,8 +27,5 @@ void authorization_explain(const struct call *call, struct json_object *o);
 /* "bot", or "bot for alice". Returns `ret`. */
 char *authorization_who(const struct call *call, char ret[ASK_SENTENCE_SIZE]);
 
-/* "bearerctl VERB bot --subject alice", fit for a shell. Returns `ret`. */
-char *authorization_command(const struct call *call, const char *verb, char ret[ASK_SENTENCE_SIZE]);
-
 /* Has the daemon cancel it. EXIT_DONE, or an exit code and it has been said why not. */
 int authorization_cancel(const struct call *call, const char *id);

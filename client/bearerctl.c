@@ -84,7 +84,8 @@ static int option_span(const char *name, const char *value, int64_t max_s, int64
         if (s > max_s) {
                 char most[WORDS_SPAN_SIZE];
 
-                say(_("%s: %s is too long: at most %s"), name, value, words_span(max_s, most));
+                say(_("%s: %s is too long: at most %s"), name, value,
+                    words_span_typed(max_s, most));
                 return -EINVAL;
         }
         *ret_s = s;

@@ -107,6 +107,12 @@ const char *message(const char *text) {
         return dgettext(MESSAGE_DOMAIN, text);
 }
 
+const char *message_other(const char *text) {
+        const char *other = message(text);
+
+        return other == text ? NULL : other;
+}
+
 const char *message_n(const char *one, const char *many, unsigned long n) {
         message_begin();
         return dngettext(MESSAGE_DOMAIN, one, many, n);

@@ -23,6 +23,9 @@ void message_begin(void);
 /* `text` in the reader's language, else itself. Valid for ever. */
 const char *message(const char *text) __attribute__((format_arg(1)));
 
+/* The same, but NULL for who reads English: what is said only besides something English. */
+const char *message_other(const char *text) __attribute__((format_arg(1)));
+
 /* The same for what is counted: `one` or `many`. */
 const char *message_n(const char *one, const char *many, unsigned long n)
         __attribute__((format_arg(1), format_arg(2)));

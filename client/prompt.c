@@ -7,6 +7,7 @@
 
 #include "client/browser.h"
 #include "client/letters.h"
+#include "client/message.h"
 #include "client/pixels.h"
 #include "client/qr.h"
 #include "client/words.h"
@@ -14,6 +15,8 @@
 #define PROMPT_LINES 3 /* that must be seen together: address, code, countdown */
 #define PROMPT_AIR   3 /* lines that make it pleasant */
 #define PROMPT_LEFT  2 /* columns before large letters */
+
+#define PROMPT_CODE_SIZE (2 * ASK_SHOWN_SIZE + 32) /* with blanks, in bold */
 
 #define PROMPT_QR_ON  "\033[30;47m" /* both colours, whatever the terminal's own are */
 #define PROMPT_QR_OFF "\033[0m"
@@ -29,21 +32,17 @@ static bool prompt_is_true(struct json_object *o, const char *key) {
         return json_object_object_get_ex(o, key, &v) && json_object_get_boolean(v);
 }
 
-/* `before` and how long it is open, or "". Returns `ret`. */
-static char *prompt_left(struct json_object *o, const char *before, char ret[64]) {
+/* How long it is open, or NULL. */
+static const char *prompt_left(struct json_object *o, char ret[WORDS_SPAN_SIZE]) {
         const int64_t at = ask_number(o, "expires_at"), left = at - time(NULL);
-        char span[WORDS_SPAN_SIZE];
 
-        *ret = '\0';
-        if (at >= 0)
-                (void) snprintf(ret, 64, "%s%s", before, words_span(left > 0 ? left : 0, span));
-        return ret;
+        return at < 0 ? NULL : words_span(left > 0 ? left : 0, ret);
 }
 
 void prompt_count_down(const struct screen *screen, int64_t left_s) {
-        char text[96], span[WORDS_SPAN_SIZE];
+        char text[128], span[WORDS_SPAN_SIZE];
 
-        (void) snprintf(text, sizeof(text), "Waiting; %s left. Ctrl-C cancels.",
+        (void) snprintf(text, sizeof(text), _("Waiting; %s left. Ctrl-C cancels."),
                         words_span(left_s > 0 ? left_s : 0, span));
         screen_status(screen, text);
 }
@@ -58,13 +57,34 @@ static void prompt_ask_to_paste(struct json_object *o) {
         else
                 (void) puts(
                         prompt_is_true(o, "loopback")
-                                ? "If the browser is on another machine, it ends at an error page."
-                                : "It ends at a page that may be unable to tell bearerd.");
-        (void) printf("Then %s%s%s\n",
-                      isatty(STDIN_FILENO) ? "paste that page's address here and press Enter"
-                                           : "hand over that page's address as bearerctl(1) says",
-                      ask_text(o, "redirect_uri") ? "; it begins with\n  " : ".",
-                      ask_text(o, "redirect_uri") ? ask_shown(o, "redirect_uri", text) : "");
+                                ? _("If the browser is on another machine, it ends at an error page.")
+                                : _("It ends at a page that may be unable to tell bearerd."));
+        if (ask_text(o, "redirect_uri"))
+                (void) printf(
+                        isatty(STDIN_FILENO)
+                                ? _("Then paste that page's address here and press Enter; it begins "
+                                    "with\n  %s\n")
+                                : _("Then hand over that page's address as bearerctl(1) says; it "
+                                    "begins with\n  %s\n"),
+                        ask_shown(o, "redirect_uri", text));
+        else
+                (void) puts(
+                        isatty(STDIN_FILENO)
+                                ? _("Then paste that page's address here and press Enter.")
+                                : _("Then hand over that page's address as bearerctl(1) says."));
+}
+
+static void prompt_print_waiting(const struct screen *screen, struct json_object *o) {
+        char span[WORDS_SPAN_SIZE];
+        const char *left = prompt_left(o, span);
+
+        if (screen->terminal)
+                (void) putchar('\n');
+        if (left)
+                (void) printf(_("Waiting for %s."), left);
+        else
+                (void) fputs(_("Waiting."), stdout);
+        (void) puts(screen->terminal ? _(" Ctrl-C cancels.") : "");
 }
 
 static bool prompt_show_address(const struct call *call, const struct screen *screen,
@@ -72,38 +92,58 @@ static bool prompt_show_address(const struct call *call, const struct screen *sc
         const char *url = ask_text(o, "authorization_url"), *air = screen->terminal ? "\n" : "";
         const bool opened = !call->no_browser && browser_is_near() && browser_open(url);
         const bool pasting = !opened || !prompt_is_true(o, "loopback");
-        char who[ASK_SENTENCE_SIZE], left[64];
+        char who[ASK_SENTENCE_SIZE];
 
         (void) authorization_who(call, who);
         if (opened)
-                (void) printf("The browser opens to authorize %s. If it does not, open:\n", who);
+                (void) printf(_("The browser opens to authorize %s. If it does not, open:\n"), who);
         else
-                (void) printf("To authorize %s, open this address in a browser:\n", who);
+                (void) printf(_("To authorize %s, open this address in a browser:\n"), who);
         (void) printf("%s%s%s\n%s", air, *air ? "  " : "", url, air);
         if (!pasting)
                 return false;
         prompt_ask_to_paste(o);
-        (void) printf("%sWaiting%s.%s\n", air, prompt_left(o, " for ", left),
-                      screen->terminal ? " Ctrl-C cancels." : "");
+        prompt_print_waiting(screen, o);
         return isatty(STDIN_FILENO);
 }
 
 /* The code */
 
-static void prompt_print_spaced(const struct screen *screen, const char *code) {
-        (void) fputs(screen_bold_on(screen), stdout);
+/* "A B C D", to be read aloud, unless large letters show it anyway; bold. Returns `ret`. */
+static char *prompt_code(const struct screen *screen, struct json_object *o, bool spaced,
+                         char ret[PROMPT_CODE_SIZE]) {
+        char code[ASK_SHOWN_SIZE], *end = stpcpy(ret, screen_bold_on(screen));
+
+        (void) ask_shown(o, "user_code", code);
         for (const char *p = code; *p; p++) {
-                if (p > code && ((unsigned char) *p & 0xc0) != 0x80)
-                        (void) putchar(' ');
-                (void) putchar(*p);
+                if (spaced && p > code && ((unsigned char) *p & 0xc0) != 0x80)
+                        *end++ = ' ';
+                *end++ = *p;
         }
-        (void) fputs(screen_bold_off(screen), stdout);
+        strcpy(end, screen_bold_off(screen));
+        return ret;
+}
+
+/* Where to open what, on two lines; who it is for has been said, or there was no room for it. */
+static void prompt_print_code(struct json_object *o, const char *code, bool qr, const char *who) {
+        char address[ASK_SHOWN_SIZE];
+
+        (void) ask_shown(o, "verification_uri", address);
+        if (who && qr)
+                (void) printf(_("or open %s\nand enter %s to authorize %s\n"), address, code, who);
+        else if (who)
+                (void) printf(_("Open %s\nand enter the code %s to authorize %s\n"), address, code,
+                              who);
+        else if (qr)
+                (void) printf(_("or open %s\nand enter %s\n"), address, code);
+        else
+                (void) printf(_("Open %s\nand enter the code %s\n"), address, code);
 }
 
 /* Draws what of both fits on the screen together with the text. */
 static void prompt_draw(const struct call *call, const struct screen *screen, struct json_object *o,
                         const struct pixels *qr, const struct pixels *large) {
-        char who[ASK_SENTENCE_SIZE], code[ASK_SHOWN_SIZE], address[ASK_SHOWN_SIZE];
+        char who[ASK_SENTENCE_SIZE], code[PROMPT_CODE_SIZE];
         int room = screen->rows - PROMPT_LINES;
         bool air;
 
@@ -116,21 +156,16 @@ static void prompt_draw(const struct call *call, const struct screen *screen, st
         room -= large ? pixels_lines(large) + 2 : 0;
         air = room >= PROMPT_AIR;
 
-        (void) ask_shown(o, "user_code", code);
+        (void) authorization_who(call, who);
         if (air)
-                (void) printf("To authorize %s%s:\n\n", authorization_who(call, who),
-                              qr ? ", scan this with a phone" : "");
+                (void) printf(qr ? _("To authorize %s, scan this with a phone:\n\n")
+                                 : _("To authorize %s:\n\n"),
+                              who);
         if (qr)
                 pixels_draw(qr, PROMPT_QR_ON, PROMPT_QR_OFF, stdout);
-        (void) printf("%s%s %s\n%s ", air && qr ? "\n" : "", qr ? "or open" : "Open",
-                      ask_shown(o, "verification_uri", address),
-                      qr ? "and enter" : "and enter the code");
-        if (large)
-                (void) printf("%s%s%s", screen_bold_on(screen), code, screen_bold_off(screen));
-        else
-                prompt_print_spaced(screen, code);
-        (void) printf("%s%s\n", air ? "" : " to authorize ",
-                      air ? "" : authorization_who(call, who));
+        if (qr && air)
+                (void) putchar('\n');
+        prompt_print_code(o, prompt_code(screen, o, !large, code), qr, air ? NULL : who);
         if (!large)
                 return;
         (void) putchar('\n');
@@ -138,17 +173,30 @@ static void prompt_draw(const struct call *call, const struct screen *screen, st
         (void) putchar('\n');
 }
 
+/* A line, for whatever reads it. */
+static void prompt_print_plain(const struct call *call, struct json_object *o) {
+        char who[ASK_SENTENCE_SIZE], code[ASK_SHOWN_SIZE], address[ASK_SHOWN_SIZE];
+        char span[WORDS_SPAN_SIZE];
+        const char *left = prompt_left(o, span);
+
+        (void) authorization_who(call, who);
+        (void) ask_shown(o, "verification_uri", address);
+        (void) ask_shown(o, "user_code", code);
+        if (left)
+                (void) printf(_("To authorize %s, open %s and enter the code %s within %s\n"), who,
+                              address, code, left);
+        else
+                (void) printf(_("To authorize %s, open %s and enter the code %s\n"), who, address,
+                              code);
+}
+
 static void prompt_show_code(const struct call *call, const struct screen *screen,
                              struct json_object *o) {
         AUTO(pixels_freep) struct pixels *qr = NULL, *large = NULL;
         const char *complete = ask_text(o, "verification_uri_complete");
-        char who[ASK_SENTENCE_SIZE], code[ASK_SHOWN_SIZE], address[ASK_SHOWN_SIZE], left[64];
 
         if (!screen->terminal) {
-                (void) printf("To authorize %s, open %s and enter the code %s%s\n",
-                              authorization_who(call, who),
-                              ask_shown(o, "verification_uri", address),
-                              ask_shown(o, "user_code", code), prompt_left(o, " within ", left));
+                prompt_print_plain(call, o);
                 return;
         }
         if (screen->utf8 && screen->colour && complete)

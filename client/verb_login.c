@@ -209,7 +209,7 @@ static int login_hear(struct login *l, const struct wire_answer *answer) {
                 say(_("%s: the daemon knows nothing of this authorization any more: it was "
                       "restarted"),
                     l->who);
-                say(_("to start again: %s"), authorization_command(l->call, "login", command));
+                say(_("to start again: %s"), ask_command(l->call, "login", command));
                 return EXIT_AUTHORIZE;
         case 429:
         case 503: /* not now */

@@ -43,8 +43,9 @@ static size_t reload_print(struct json_object *part, const char *noun, const cha
         for (size_t i = 0; i < n; i++) {
                 const char *name = json_object_get_string(json_object_array_get_idx(list, i));
 
-                (void) printf("%s %s: %s\n", noun,
-                              words_clean(name ? name : "?", text, sizeof(text)), what);
+                /* TRANSLATORS: "credential bot: added" */
+                (void) printf(_("%s %s: %s\n"), _(noun),
+                              words_clean(name ? name : "?", text, sizeof(text)), _(what));
         }
         return n;
 }
@@ -66,10 +67,10 @@ static void reload_print_warnings(struct json_object *o) {
 int verb_reload(const struct call *call) {
         static const struct {
                 const char *key, *noun;
-        } parts[] = { { "credentials", "credential" },
-                      { "sockets", "socket" },
-                      { "providers", "provider" } };
-        static const char *const whats[] = { "added", "changed", "removed" };
+        } parts[] = { { "credentials", N_("credential") },
+                      { "sockets", N_("socket") },
+                      { "providers", N_("provider") } };
+        static const char *const whats[] = { N_("added"), N_("changed"), N_("removed") };
         const struct wire_request request = { .method = "POST",
                                               .path = PROTOCOL_PATH_RELOAD,
                                               .accept = "application/json",
@@ -91,7 +92,7 @@ int verb_reload(const struct call *call) {
                         if (json_object_object_get_ex(o, parts[i].key, &part))
                                 n += reload_print(part, parts[i].noun, whats[k]);
         if (n == 0)
-                (void) puts("reloaded: no credential, socket or provider has changed");
+                (void) puts(_("reloaded: no credential, socket or provider has changed"));
         reload_print_warnings(o);
         return finish();
 }

@@ -7,11 +7,16 @@
 #include <string.h>
 #include <time.h>
 
+#include "client/message.h"
+
 #define WORDS_LENGTH_MAX 32 /* longer words are never near another */
 
 #define N_ELEMENTS(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Spans */
+
+/* TRANSLATORS: days, hours, minutes and seconds, as in "3d 4h" */
+static const char *const words_shown_units[] = { N_("d"), N_("h"), N_("min"), N_("s") };
 
 static const struct {
         const char *name;
@@ -65,22 +70,43 @@ int words_parse_span(const char *text, int64_t *ret_s) {
         return 0;
 }
 
-char *words_span(int64_t s, char ret[WORDS_SPAN_SIZE]) {
-        size_t used = 0;
+/* "3d" and "4h"; "1d", but never "1d 12s". How many parts there are. */
+static int words_split_span(int64_t s, bool typed, char ret[2][WORDS_SPAN_SIZE / 2]) {
+        int parts = 0;
 
-        strcpy(ret, "0s");
-        for (size_t i = 0, parts = 0; i < 4 && parts < 2; i++) {
+        for (size_t i = 0; i < N_ELEMENTS(words_shown_units) && parts < 2; i++) {
                 int64_t unit_s = words_units[i].ms / 1000, n = s / unit_s;
+                const bool last = i + 1 == N_ELEMENTS(words_shown_units);
 
-                if (n <= 0 && parts == 0)
+                if (n <= 0 && parts > 0)
+                        break;
+                if (n <= 0 && !last)
                         continue;
-                parts++; /* "1d" and "1d 4h", but never "1d 12s" */
-                if (n <= 0)
-                        continue;
+                (void) snprintf(ret[parts++], sizeof(ret[0]), "%" PRId64 "%s", n > 0 ? n : 0,
+                                typed ? words_units[i].name : _(words_shown_units[i]));
                 s -= n * unit_s;
-                used += (size_t) snprintf(ret + used, WORDS_SPAN_SIZE - used, "%s%" PRId64 "%s",
-                                          used ? " " : "", n, words_units[i].name);
         }
+        return parts;
+}
+
+char *words_span(int64_t s, char ret[WORDS_SPAN_SIZE]) {
+        char parts[2][WORDS_SPAN_SIZE / 2];
+
+        if (words_split_span(s, false, parts) == 2)
+                /* TRANSLATORS: the two parts of "3d 4h" */
+                (void) snprintf(ret, WORDS_SPAN_SIZE, _("%s %s"), parts[0], parts[1]);
+        else
+                strcpy(ret, parts[0]);
+        return ret;
+}
+
+char *words_span_typed(int64_t s, char ret[WORDS_SPAN_SIZE]) {
+        char parts[2][WORDS_SPAN_SIZE / 2];
+
+        if (words_split_span(s, true, parts) == 2)
+                (void) snprintf(ret, WORDS_SPAN_SIZE, "%s %s", parts[0], parts[1]);
+        else
+                strcpy(ret, parts[0]);
         return ret;
 }
 
@@ -91,9 +117,11 @@ char *words_when(int64_t instant, int64_t now, char ret[WORDS_SPAN_SIZE]) {
         if (__builtin_sub_overflow(instant, now, &s))
                 s = INT64_MAX;
         if (s == 0)
-                return strcpy(ret, "now");
-        words_span(s > 0 ? s : -s, span);
-        (void) snprintf(ret, WORDS_SPAN_SIZE, s > 0 ? "in %.28s" : "%.27s ago", span);
+                (void) snprintf(ret, WORDS_SPAN_SIZE, "%s", _("now"));
+        else if (s > 0)
+                (void) snprintf(ret, WORDS_SPAN_SIZE, _("in %s"), words_span(s, span));
+        else
+                (void) snprintf(ret, WORDS_SPAN_SIZE, _("%s ago"), words_span(-s, span));
         return ret;
 }
 

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WORDS_SPAN_SIZE 32
+#define WORDS_SPAN_SIZE 64
 
 /* A span with a unit ("90s", "15min", "1h 30min", "250ms"), in seconds, rounded up.
  * 0; -EINVAL: no number, no or unknown unit; -ERANGE. *ret_s is untouched on failure. */
@@ -30,10 +30,13 @@ bool words_is_token(const char *text, size_t len);
 /* True for the fingerprint of a token: 16 hex digits, lower case. */
 bool words_is_fingerprint(const char *text);
 
-/* "3d 4h", "14min 59s", "0s": rounded down to two units. Returns `ret`. */
+/* "3d 4h", "14min 59s", "0s": rounded down to two units. For people, in their language. Returns `ret`. */
 char *words_span(int64_t s, char ret[WORDS_SPAN_SIZE]);
 
-/* "in 3d 4h", "2d ago", "now". Returns `ret`. */
+/* The same as words_parse_span() takes it, whatever the language. Returns `ret`. */
+char *words_span_typed(int64_t s, char ret[WORDS_SPAN_SIZE]);
+
+/* "in 3d 4h", "2d ago", "now". For people. Returns `ret`. */
 char *words_when(int64_t instant, int64_t now, char ret[WORDS_SPAN_SIZE]);
 
 /* Copies text from outside for a terminal: control characters become blanks, also those that turn the
