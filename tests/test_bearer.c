@@ -2,30 +2,49 @@
 
 /*
  * The daemon is a thread that plays a script: for each connection that is made, one row after the other.
+ *
+ * The library's time passes here as the test wants it, and connect() fails when it is told to: both stand in
+ * this program, where the linker finds them first.
  */
 
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "check_main.h"
+#include "client/libbearer/client.h"
 #include "client/libbearer/json.h"
-#include "client/libbearer/token.h"
 
-#define ROWS_MAX 16
+#define ROWS_MAX 32
+
+enum how {
+        WHOLE = 0,
+        BYTEWISE = 1,
+        CLOSE = 2,
+        GATED = 4, /* when the test opens the gate */
+        CUT = 8,   /* without its end */
+};
 
 struct row {
         const char *head; /* NULL: hangs up unasked */
         const char *body;
-        bool bytewise, close;
+        unsigned how;
 };
 
 static struct daemon {
@@ -35,6 +54,7 @@ static struct daemon {
         const struct row *rows;
         int n_rows;
         atomic_int asked, connections;
+        sem_t gate;
         char requests[ROWS_MAX][1024];
 } daemon_;
 
@@ -42,6 +62,26 @@ static struct daemon {
 #define FP2           "Bearer-Fingerprint: 2222222222222222\r\n"
 #define OK            "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n"
 #define ERROR(status) "HTTP/1.1 " status " X\r\nContent-Type: application/json\r\n"
+
+static _Atomic int64_t passed_s; /* more than really has */
+static atomic_int denials;       /* so many calls of connect() fail */
+
+int clock_gettime(clockid_t clock, struct timespec *ret) {
+        long r = syscall(SYS_clock_gettime, clock, ret);
+
+        if (clock == CLOCK_BOOTTIME)
+                ret->tv_sec += passed_s;
+        return (int) r;
+}
+
+int connect(int fd, const struct sockaddr *address, socklen_t len) {
+        if (atomic_load(&denials) > 0) {
+                atomic_fetch_sub(&denials, 1);
+                errno = EACCES;
+                return -1;
+        }
+        return (int) syscall(SYS_connect, fd, address, len);
+}
 
 static bool read_request(int fd, char *text, size_t size) {
         size_t len = 0;
@@ -75,7 +115,7 @@ static void *play(void *arg) {
                 atomic_fetch_add(&daemon_.connections, 1);
                 while (i < daemon_.n_rows) {
                         const struct row *row = &daemon_.rows[i];
-                        char answer[8192];
+                        static char answer[16384];
                         size_t len, step;
 
                         if (!row->head) {
@@ -88,12 +128,17 @@ static void *play(void *arg) {
                         len = (size_t) snprintf(answer, sizeof(answer),
                                                 "%sContent-Length: %zu\r\n\r\n%s", row->head,
                                                 strlen(row->body), row->body);
-                        step = row->bytewise ? 1 : len;
+                        step = row->how & BYTEWISE ? 1 : len;
+                        if (row->how & CUT)
+                                len = step = len - 2;
+                        if (row->how & GATED)
+                                while (sem_wait(&daemon_.gate) < 0)
+                                        ;
                         for (size_t k = 0; k < len; k += step)
                                 if (send(fd, answer + k, step, MSG_NOSIGNAL) < 0)
                                         break;
                         i++;
-                        if (row->close)
+                        if (row->how & (CLOSE | CUT))
                                 break;
                 }
                 close(fd);
@@ -117,6 +162,9 @@ static void start(const struct row *rows, int n) {
         daemon_.n_rows = n;
         atomic_store(&daemon_.asked, 0);
         atomic_store(&daemon_.connections, 0);
+        atomic_store(&passed_s, 0);
+        atomic_store(&denials, 0);
+        ck_assert_int_eq(sem_init(&daemon_.gate, 0, 0), 0);
         ck_assert_int_eq(pthread_create(&daemon_.thread, NULL, play, NULL), 0);
         ck_assert_int_eq(bearer_new(&client, daemon_.path), 0);
 }
@@ -132,6 +180,11 @@ static void finish(void) {
 
 #define START(rows) start(rows, (int) N_ELEMENTS(rows))
 
+static void wait_until_asked(int n) {
+        while (atomic_load(&daemon_.asked) < n)
+                sched_yield();
+}
+
 static void check_token(const char *value, const struct bearer_request *rq) {
         struct bearer_token *token;
 
@@ -143,7 +196,7 @@ static void check_token(const char *value, const struct bearer_request *rq) {
 START_TEST(one_round_trip)
 {
         static const struct row rows[] = { { OK FP1 "Bearer-Expires-At: 4000000000\r\n", "czs_one",
-                                             false, false } };
+                                             WHOLE } };
         struct bearer_token *token;
 
         START(rows);
@@ -169,10 +222,10 @@ START_TEST(clock_was_set)
 {
         static const struct row rows[] = {
                 { OK FP1 "Bearer-Expires-At: 1000000000\r\nBearer-Expires-In: 100\r\n", "czs_one",
-                  false, false },
+                  WHOLE },
                 { OK FP2 "Bearer-Expires-At: 4000000000\r\nBearer-Expires-In: 10\r\n", "czs_two",
-                  false, false },
-                { OK FP1 "Bearer-Expires-In: 9223372036854775807\r\n", "czs_three", false, false },
+                  WHOLE },
+                { OK FP1 "Bearer-Expires-In: 9223372036854775807\r\n", "czs_three", WHOLE },
         };
         struct bearer_request *rq;
         struct bearer_token *token;
@@ -198,8 +251,8 @@ END_TEST
 
 START_TEST(rejected)
 {
-        static const struct row rows[] = { { OK FP1, "czs_one", true, false },
-                                           { OK FP2, "czs_two", true, false } };
+        static const struct row rows[] = { { OK FP1, "czs_one", BYTEWISE },
+                                           { OK FP2, "czs_two", BYTEWISE } };
         struct bearer_token *token;
 
         START(rows);
@@ -220,9 +273,9 @@ END_TEST
 
 START_TEST(options)
 {
-        static const struct row rows[] = { { OK FP1, "a", false, false },
-                                           { OK FP2, "b", false, false },
-                                           { OK FP1, "c", false, false } };
+        static const struct row rows[] = { { OK FP1, "a", WHOLE },
+                                           { OK FP2, "b", WHOLE },
+                                           { OK FP1, "c", WHOLE } };
         struct bearer_request *rq;
 
         START(rows);
@@ -283,7 +336,7 @@ static const struct {
 
 START_TEST(refusal)
 {
-        const struct row row = { refusals[_i].head, refusals[_i].body, false, true };
+        const struct row row = { refusals[_i].head, refusals[_i].body, CLOSE };
         struct bearer_token *token = (struct bearer_token *) 1;
 
         start(&row, 1);
@@ -301,11 +354,11 @@ END_TEST
 START_TEST(asks_again)
 {
         static const struct row rows[] = {
-                { NULL, NULL, false, false },
-                { NULL, NULL, false, false },
-                { ERROR("503"), "{\"error_description\":\"bearerd is stopping\"}", false, false },
-                { OK FP1, "one", false, true }, /* closes after it */
-                { OK FP2, "two", true, false },
+                { NULL, NULL, WHOLE },
+                { NULL, NULL, WHOLE },
+                { ERROR("503"), "{\"error_description\":\"bearerd is stopping\"}", WHOLE },
+                { OK FP1, "one", CLOSE }, /* closes after it */
+                { OK FP2, "two", BYTEWISE },
         };
         struct bearer_request *rq;
 
@@ -347,16 +400,420 @@ START_TEST(silence)
 }
 END_TEST
 
-static void *get_in_thread(void *arg) {
-        (void) arg;
+/* The daemon's answer breaks off: it has died, and the next one answers. */
+START_TEST(cut_off)
+{
+        static const struct row rows[] = { { OK FP1, "czs_one", CUT },
+                                           { OK FP1, "czs_one", CUT },
+                                           { OK FP2, "czs_two", BYTEWISE } };
+
+        START(rows);
+        check_token("czs_two", NULL);
+        finish();
+}
+END_TEST
+
+START_TEST(endless_head)
+{
+        static char head[9000] = OK "X: ";
+        const struct row row = { head, "czs_one", CLOSE };
+        struct bearer_token *token;
+
+        memset(head + strlen(head), 'x', sizeof(head) - strlen(head) - 3);
+        (void) strcpy(head + sizeof(head) - 3, "\r\n");
+        start(&row, 1);
+        ck_assert_int_eq(bearer_get(client, "bot", NULL, &token), -EPROTO);
+        finish();
+}
+END_TEST
+
+/* "Ask again", and again: at the end it is what the caller is told. */
+START_TEST(always_stopping)
+{
+        static const struct row rows[ROWS_MAX] = {
+                [0 ... ROWS_MAX - 1] = { ERROR("503"), "{\"error_description\":\"stopping\"}",
+                                         WHOLE }
+        };
+        struct bearer_token *token;
+
+        START(rows);
+        ck_assert_int_eq(bearer_set_timeout(client, 100), 0);
+        ck_assert_int_eq(bearer_get(client, "bot", NULL, &token), -EHOSTDOWN);
+        ck_assert_str_eq(bearer_error_text(), "bot: stopping");
+        ck_assert_int_gt(atomic_load(&daemon_.asked), 1);
+        finish();
+}
+END_TEST
+
+/* A daemon that starts makes its socket, and then says whose it is. */
+START_TEST(socket_not_ours_yet)
+{
+        static const struct row rows[] = { { OK FP1, "czs_one", CLOSE },
+                                           { OK FP2, "czs_two", WHOLE } };
+        struct bearer_request *rq;
+        struct bearer_token *token;
+
+        START(rows);
+        atomic_store(&denials, 1);
+        ck_assert_int_eq(bearer_get(client, "bot", NULL, &token), -EACCES); /* never reached */
         check_token("czs_one", NULL);
+        ck_assert_int_eq(bearer_request_new(&rq), 0);
+        ck_assert_int_eq(bearer_request_set_subject(rq, "x"), 0);
+        atomic_store(&denials, 3);
+        check_token("czs_two", rq);
+        ck_assert_int_eq(atomic_load(&denials), 0);
+        bearer_request_free(rq);
+        client->link.n_kept = 0; /* as if it had been closed */
+        ck_assert_int_eq(bearer_request_new(&rq), 0);
+        ck_assert_int_eq(bearer_request_set_subject(rq, "y"), 0);
+        atomic_store(&denials, 1000);
+        ck_assert_int_eq(bearer_get(client, "bot", rq, &token), -EACCES);
+        bearer_request_free(rq);
+        finish();
+}
+END_TEST
+
+/* A token that came a minute ago is asked for again, and is good meanwhile. */
+START_TEST(asks_after_a_minute)
+{
+        static const struct row rows[] = {
+                { OK FP1 "Bearer-Expires-In: 1000\r\n", "czs_one", WHOLE },
+                { ERROR("504"), "{}", WHOLE },
+                { OK FP2 "Bearer-Expires-In: 500\r\n", "czs_two", WHOLE },
+                { ERROR("403"), "{\"error_description\":\"not any more\"}", CLOSE },
+        };
+        struct bearer_token *token;
+
+        START(rows);
+        check_token("czs_one", NULL);
+        passed_s += 59;
+        check_token("czs_one", NULL);
+        ck_assert_int_eq(atomic_load(&daemon_.asked), 1);
+        passed_s += 2;
+        ck_assert_int_eq(bearer_get_cached(client, "bot", NULL, &token), -EAGAIN);
+        check_token("czs_one", NULL); /* which is no reason not to use it */
+        ck_assert_int_eq(atomic_load(&daemon_.asked), 2);
+        check_token("czs_one", NULL);
+        ck_assert_int_eq(atomic_load(&daemon_.asked), 2);
+        passed_s += 6;
+        check_token("czs_two", NULL);
+        passed_s += 61;
+        ck_assert_int_eq(bearer_get(client, "bot", NULL, &token), -EACCES);
+        ck_assert_int_eq(bearer_get_cached(client, "bot", NULL, &token), -EAGAIN);
+        finish();
+}
+END_TEST
+
+/* Nobody is there any more: the token is used until its end, and not longer. */
+START_TEST(daemon_is_gone)
+{
+        static const struct row rows[] = { { OK FP1 "Bearer-Expires-In: 200\r\n", "czs_one",
+                                             CLOSE } };
+        struct bearer_token *token;
+
+        START(rows);
+        check_token("czs_one", NULL);
+        pthread_join(daemon_.thread, NULL);
+        shutdown(daemon_.listener, SHUT_RDWR);
+        ck_assert_int_eq(bearer_set_timeout(client, 30), 0);
+        passed_s += 130;
+        check_token("czs_one", NULL);
+        passed_s += 20;
+        ck_assert_int_eq(bearer_get(client, "bot", NULL, &token), -ECONNREFUSED);
+        ck_assert_int_eq(pthread_create(&daemon_.thread, NULL, play, NULL), 0); /* ends at once */
+        finish();
+}
+END_TEST
+
+struct asker {
+        const struct bearer_request *rq;
+        const char *value;
+};
+
+static void *get_in_thread(void *arg) {
+        struct asker *a = arg;
+
+        check_token(a ? a->value : "czs_one", a ? a->rq : NULL);
         return NULL;
 }
 
+/* The machine sleeps, or the process is stopped, while the answer is on its way. */
+START_TEST(ended_on_its_way)
+{
+        static const struct row rows[] = {
+                { OK FP1 "Bearer-Expires-At: 4000000000\r\nBearer-Expires-In: 900\r\n", "czs_one",
+                  GATED },
+                { OK FP2 "Bearer-Expires-In: 900\r\n", "czs_two", WHOLE },
+        };
+        struct asker a = { NULL, "czs_two" };
+        pthread_t thread;
+
+        START(rows);
+        ck_assert_int_eq(bearer_set_timeout(client, 3600 * 1000), 0);
+        ck_assert_int_eq(pthread_create(&thread, NULL, get_in_thread, &a), 0);
+        wait_until_asked(1);
+        passed_s += 1000;
+        sem_post(&daemon_.gate);
+        pthread_join(thread, NULL);
+        finish();
+}
+END_TEST
+
+/* What was not urgent becomes so while it is asked for. */
+START_TEST(ended_meanwhile)
+{
+        static const struct row rows[] = {
+                { OK FP1 "Bearer-Expires-In: 100\r\n", "czs_one", WHOLE },
+                { ERROR("502"), "{}", GATED },
+                { OK FP2, "czs_two", WHOLE },
+        };
+        struct bearer_request *rq;
+        struct asker a = { NULL, "czs_two" };
+        pthread_t thread;
+
+        START(rows);
+        ck_assert_int_eq(bearer_request_new(&rq), 0);
+        ck_assert_int_eq(bearer_request_set_min_ttl(rq, 0), 0);
+        a.rq = rq;
+        check_token("czs_one", rq);
+        passed_s += 90;
+        ck_assert_int_eq(pthread_create(&thread, NULL, get_in_thread, &a), 0);
+        wait_until_asked(2);
+        passed_s += 11;
+        sem_post(&daemon_.gate);
+        pthread_join(thread, NULL);
+        bearer_request_free(rq);
+        finish();
+}
+END_TEST
+
+/* The API refuses a token while it is being asked for anew, and the daemon does not know yet. */
+static const struct row rejected_meanwhile_rows[] = {
+        { OK FP1 "Bearer-Expires-In: 100\r\n", "czs_one", WHOLE },
+        { OK FP1 "Bearer-Expires-In: 100\r\n", "czs_one", GATED },
+        { OK FP2, "czs_two", WHOLE },
+};
+
+static struct bearer_request *rejected_meanwhile(struct bearer_token **ret) {
+        struct bearer_request *rq;
+
+        START(rejected_meanwhile_rows);
+        ck_assert_int_eq(bearer_get(client, "bot", NULL, ret), 0);
+        ck_assert_int_eq(bearer_request_new(&rq), 0);
+        ck_assert_int_eq(bearer_request_set_min_ttl(rq, 200), 0);
+        return rq;
+}
+
+START_TEST(rejected_while_asking)
+{
+        struct bearer_token *token;
+        struct bearer_request *rq = rejected_meanwhile(&token);
+        struct asker a = { rq, "czs_two" };
+        pthread_t thread;
+
+        ck_assert_int_eq(pthread_create(&thread, NULL, get_in_thread, &a), 0);
+        wait_until_asked(2);
+        ck_assert_int_eq(bearer_reject(client, token), 0);
+        bearer_token_unref(token);
+        sem_post(&daemon_.gate);
+        pthread_join(thread, NULL);
+        ck_assert_ptr_nonnull(
+                strstr(daemon_.requests[2], "?min_ttl=200&rejected=1111111111111111 "));
+        bearer_request_free(rq);
+        finish();
+}
+END_TEST
+
+/* Whoever cancels a thread does not cancel what the others wait for, nor keeps them from asking. */
+static void *get_and_be_cancelled(void *arg) {
+        struct bearer_token *token;
+        int r = bearer_get(client, "bot", NULL, &token);
+
+        (void) pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+        ck_assert_int_eq(r, 0);
+        bearer_token_unref(token);
+        return arg;
+}
+
+START_TEST(cancelled)
+{
+        static const struct row rows[] = { { OK FP1, "czs_one", GATED } };
+        pthread_t threads[2];
+        void *ended;
+
+        START(rows);
+        for (size_t i = 0; i < N_ELEMENTS(threads); i++)
+                ck_assert_int_eq(pthread_create(&threads[i], NULL, get_and_be_cancelled, &threads),
+                                 0);
+        wait_until_asked(1);
+        for (size_t i = 0; i < N_ELEMENTS(threads); i++)
+                ck_assert_int_eq(pthread_cancel(threads[i]), 0);
+        sem_post(&daemon_.gate);
+        for (size_t i = 0; i < N_ELEMENTS(threads); i++)
+                ck_assert(pthread_join(threads[i], &ended) == 0 && ended == &threads);
+        check_token("czs_one", NULL);
+        ck_assert_int_eq(atomic_load(&daemon_.asked), 1);
+        finish();
+}
+END_TEST
+
+/* Signals whose handler lets system calls fail with EINTR. */
+
+static atomic_int signals;
+
+static void signalled(int n) {
+        (void) n;
+        if (atomic_fetch_add(&signals, 1) == 10)
+                sem_post(&daemon_.gate);
+}
+
+START_TEST(interrupted)
+{
+        static const struct row rows[] = { { OK FP1, "czs_one", BYTEWISE | GATED } };
+        const struct sigaction action = { .sa_handler = signalled };
+        const struct itimerval often = { { 0, 1000 }, { 0, 1000 } }, never = { { 0, 0 }, { 0, 0 } };
+
+        START(rows);
+        atomic_store(&signals, 0);
+        ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+        ck_assert_int_eq(setitimer(ITIMER_REAL, &often, NULL), 0);
+        check_token("czs_one", NULL);
+        ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
+        ck_assert_int_eq(atomic_load(&daemon_.asked), 1);
+        finish();
+}
+END_TEST
+
+/* Runs in a process of its own, whose descriptors it may spoil. */
+static void in_child(int (*run)(void)) {
+        int status;
+        pid_t pid = fork();
+
+        if (pid == 0)
+                _exit(run());
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert_int_eq(status, 0);
+}
+
+static int without_standard_descriptors(void) {
+        struct bearer_token *token;
+
+        close(STDIN_FILENO), close(STDOUT_FILENO), close(STDERR_FILENO);
+        if (bearer_fd(client) <= STDERR_FILENO || bearer_get(client, "bot", NULL, &token) < 0)
+                return 1;
+        bearer_token_unref(token);
+        for (int fd = 0; fd <= STDERR_FILENO; fd++)
+                if (fcntl(fd, F_GETFD) >= 0)
+                        return 2;
+        return 0;
+}
+
+/* What a program prints to a standard output that is closed must not reach the daemon. */
+START_TEST(standard_descriptors_are_closed)
+{
+        static const struct row rows[] = { { OK FP1, "czs_one", WHOLE } };
+
+        START(rows);
+        in_child(without_standard_descriptors);
+        finish();
+}
+END_TEST
+
+static int without_descriptors(void) {
+        struct rlimit limit, none;
+        struct bearer_token *token;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return 1;
+        none = limit;
+        none.rlim_cur = 0;
+        if (setrlimit(RLIMIT_NOFILE, &none) < 0 || bearer_fd(client) != -EMFILE ||
+            bearer_get(client, "bot", NULL, &token) != -EMFILE)
+                return 2;
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || bearer_fd(client) < 0 ||
+            bearer_get(client, "bot", NULL, &token) < 0)
+                return 3;
+        bearer_token_unref(token);
+        return 0;
+}
+
+START_TEST(no_descriptor_is_left)
+{
+        static const struct row rows[] = { { OK FP1, "czs_one", WHOLE } };
+
+        START(rows);
+        in_child(without_descriptors);
+        finish();
+}
+END_TEST
+
+/* A hit takes no lock and writes to nothing that another thread uses: all of that is locked away here. */
+
+static pthread_barrier_t together;
+
+static void *hit_in_thread(void *arg) {
+        struct bearer_token *token;
+
+        (void) arg;
+        check_token("czs_one", NULL);
+        pthread_barrier_wait(&together);
+        pthread_barrier_wait(&together); /* locked */
+        for (int i = 0; i < 1000; i++) {
+                ck_assert_int_eq(bearer_get(client, "bot", NULL, &token), 0);
+                ck_assert_str_eq(bearer_token_value(token), "czs_one");
+                bearer_token_unref(token);
+        }
+        pthread_barrier_wait(&together);
+        pthread_barrier_wait(
+                &together); /* unlocked: a thread releases what is its own at its end */
+        return NULL;
+}
+
+START_TEST(hit_writes_to_nothing_shared)
+{
+        static const struct row rows[] = { { OK FP1 "Bearer-Expires-In: 900\r\n", "czs_one",
+                                             WHOLE } };
+        const size_t size = (sizeof(*client) + 65535) & ~(size_t) 65535;
+        struct bearer *locked, *ours;
+        struct bearer_token *token;
+        pthread_t threads[16];
+        struct body *body;
+
+        START(rows);
+        ours = client;
+        ck_assert_int_eq(pthread_barrier_init(&together, NULL, N_ELEMENTS(threads) + 1), 0);
+        for (size_t i = 0; i < N_ELEMENTS(threads); i++)
+                ck_assert_int_eq(pthread_create(&threads[i], NULL, hit_in_thread, NULL), 0);
+        pthread_barrier_wait(&together);
+
+        ck_assert_int_eq(bearer_get(client, "bot", NULL, &token), 0);
+        body = token_body(token);
+        locked = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        ck_assert_ptr_ne(locked, MAP_FAILED);
+        *locked = *client;
+        client = locked;
+        ck_assert_int_eq(mprotect(locked, size, PROT_READ), 0);
+        ck_assert_int_eq(mprotect(body, body->mapped, PROT_READ), 0);
+        ck_assert_int_eq(pthread_mutex_lock(&bearer_lock), 0);
+        pthread_barrier_wait(&together);
+        pthread_barrier_wait(&together); /* they have got their tokens, without any of it */
+        ck_assert_int_eq(pthread_mutex_unlock(&bearer_lock), 0);
+        ck_assert_int_eq(mprotect(body, body->mapped, PROT_READ | PROT_WRITE), 0);
+        pthread_barrier_wait(&together);
+
+        for (size_t i = 0; i < N_ELEMENTS(threads); i++)
+                pthread_join(threads[i], NULL);
+        bearer_token_unref(token);
+        client = ours;
+        (void) munmap(locked, size);
+        finish();
+}
+END_TEST
+
 START_TEST(single_flight)
 {
-        static const struct row rows[] = { { OK FP1, "czs_one", true, false } };
-        pthread_t threads[16];
+        static const struct row rows[] = { { OK FP1, "czs_one", BYTEWISE } };
+        pthread_t threads[100];
 
         START(rows);
         for (size_t i = 0; i < N_ELEMENTS(threads); i++)
@@ -371,8 +828,8 @@ END_TEST
 /* The child has the token, and a connection of its own. */
 START_TEST(forked)
 {
-        static const struct row rows[] = { { OK FP1, "czs_one", false, false },
-                                           { OK FP2, "czs_two", false, false } };
+        static const struct row rows[] = { { OK FP1, "czs_one", WHOLE },
+                                           { OK FP2, "czs_two", WHOLE } };
         struct bearer_request *rq;
         int status;
         pid_t pid;
@@ -426,10 +883,10 @@ static void run_loop(int until) {
 
 START_TEST(loop)
 {
-        static const struct row rows[] = { { NULL, NULL, false, false },
-                                           { OK FP1, "czs_one", true, false },
+        static const struct row rows[] = { { NULL, NULL, WHOLE },
+                                           { OK FP1, "czs_one", BYTEWISE },
                                            { ERROR("409"), "{\"error_description\":\"log in\"}",
-                                             true, false } };
+                                             BYTEWISE } };
         struct bearer_token *token = NULL;
         struct bearer_call *call;
 
@@ -472,6 +929,50 @@ START_TEST(loop_timeout)
 }
 END_TEST
 
+START_TEST(loop_rejected_while_asking)
+{
+        struct bearer_token *token, *second = NULL;
+        struct bearer_request *rq = rejected_meanwhile(&token);
+
+        answers = 0;
+        ck_assert_int_eq(bearer_get_async(client, "bot", rq, answered, &second, NULL), 0);
+        wait_until_asked(2);
+        ck_assert_int_eq(bearer_reject(client, token), 0);
+        bearer_token_unref(token);
+        sem_post(&daemon_.gate);
+        run_loop(1);
+        ck_assert_int_eq(last_r, 0);
+        ck_assert_str_eq(bearer_token_value(second), "czs_two");
+        bearer_token_unref(second);
+        bearer_request_free(rq);
+        finish();
+}
+END_TEST
+
+/* Who asks again in the callback, for what is in memory, has its turn the next time. */
+static void asks_on(void *user, int r, struct bearer_token *token) {
+        (void) user, (void) token;
+        answers++;
+        last_r = r;
+        ck_assert_int_eq(bearer_get_async(client, "bot", NULL, asks_on, NULL, NULL), 0);
+}
+
+START_TEST(loop_goes_round)
+{
+        static const struct row rows[] = { { OK FP1, "czs_one", WHOLE } };
+
+        answers = 0;
+        START(rows);
+        check_token("czs_one", NULL);
+        ck_assert_int_eq(bearer_get_async(client, "bot", NULL, asks_on, NULL, NULL), 0);
+        for (int i = 1; i <= 3; i++) {
+                run_loop(i);
+                ck_assert_int_eq(answers, i);
+        }
+        finish();
+}
+END_TEST
+
 /* Events */
 
 static char story[512];
@@ -498,10 +999,10 @@ START_TEST(events)
                   "id: 7-1\nevent: state\ndata: {\"event\":\"state\",\"credentials\":[]}\n\n: alive\n\n"
                   "id: 7-2\nevent: token\ndata: {\"credential\":\"bot\",\"subject\":\"\","
                   "\"fingerprint\":\"2222222222222222\"}\n\nid: 7-3\nevent: half",
-                  true, true },
+                  BYTEWISE | CLOSE },
                 { STREAM, "event: failing\ndata: {\"credential\":\"bot\",\"subject\":\"x\"}\n\n",
-                  false, true },
-                { ERROR("404"), "{\"error_description\":\"no such credential\"}", false, true },
+                  CLOSE },
+                { ERROR("404"), "{\"error_description\":\"no such credential\"}", CLOSE },
         };
         struct bearer_watch *watch;
 
@@ -526,12 +1027,12 @@ END_TEST
 START_TEST(event_makes_due)
 {
         static const struct row rows[] = {
-                { OK FP1, "czs_one", false, true },
+                { OK FP1, "czs_one", CLOSE },
                 { STREAM,
                   "event: token\ndata: {\"credential\":\"bot\",\"subject\":\"\","
                   "\"fingerprint\":\"2222222222222222\"}\n\n",
-                  false, true },
-                { OK FP2, "czs_two", false, true },
+                  CLOSE },
+                { OK FP2, "czs_two", CLOSE },
         };
         struct bearer_watch *watch;
 
@@ -542,6 +1043,37 @@ START_TEST(event_makes_due)
         run_loop(1);
         bearer_watch_cancel(watch);
         check_token("czs_two", NULL);
+        finish();
+}
+END_TEST
+
+/* The child of a fork has the watch, too, on a descriptor of its own. */
+static int watch_in_child(void) {
+        struct pollfd fd = { .fd = bearer_fd(client), .events = POLLIN };
+
+        for (int n = 0; n == 0;) {
+                if (poll(&fd, 1, 20000) != 1)
+                        return 1;
+                n = bearer_process(client);
+                if (n < 0)
+                        return 2;
+        }
+        return strcmp(story, "state / ;token bot/ ;") == 0 ? 0 : 3;
+}
+
+START_TEST(watch_over_fork)
+{
+        static const struct row rows[] = {
+                { STREAM, "event: state\ndata: {}\n\n", CLOSE },
+                { STREAM, "event: token\ndata: {\"credential\":\"bot\"}\n\n", CLOSE },
+        };
+
+        answers = 0;
+        story[0] = '\0';
+        START(rows);
+        ck_assert_int_eq(bearer_watch(client, NULL, seen, NULL, NULL), 0);
+        run_loop(1);
+        in_child(watch_in_child);
         finish();
 }
 END_TEST
@@ -558,7 +1090,7 @@ static void look(const void *bytes, size_t len) {
 /* With the client, also where another thread has used the token and is still there. */
 START_TEST(wiped_with_the_client)
 {
-        static const struct row rows[] = { { OK FP1, "czs_one", false, false } };
+        static const struct row rows[] = { { OK FP1, "czs_one", WHOLE } };
 
         wiped = not_wiped = 0;
         START(rows);
@@ -623,12 +1155,29 @@ static void add(TCase *tc) {
         tcase_add_test(tc, asks_again);
         tcase_add_test(tc, no_daemon);
         tcase_add_test(tc, silence);
+        tcase_add_test(tc, cut_off);
+        tcase_add_test(tc, endless_head);
+        tcase_add_test(tc, always_stopping);
+        tcase_add_test(tc, socket_not_ours_yet);
+        tcase_add_test(tc, asks_after_a_minute);
+        tcase_add_test(tc, daemon_is_gone);
+        tcase_add_test(tc, ended_on_its_way);
+        tcase_add_test(tc, ended_meanwhile);
+        tcase_add_test(tc, rejected_while_asking);
+        tcase_add_test(tc, cancelled);
+        tcase_add_test(tc, interrupted);
+        tcase_add_test(tc, standard_descriptors_are_closed);
+        tcase_add_test(tc, no_descriptor_is_left);
+        tcase_add_test(tc, hit_writes_to_nothing_shared);
         tcase_add_test(tc, single_flight);
         tcase_add_test(tc, forked);
         tcase_add_test(tc, loop);
         tcase_add_test(tc, loop_timeout);
+        tcase_add_test(tc, loop_rejected_while_asking);
+        tcase_add_test(tc, loop_goes_round);
         tcase_add_test(tc, events);
         tcase_add_test(tc, event_makes_due);
+        tcase_add_test(tc, watch_over_fork);
         tcase_add_test(tc, wiped_with_the_client);
         tcase_add_loop_test(tc, object, 0, N_ELEMENTS(objects));
         tcase_add_test(tc, member);

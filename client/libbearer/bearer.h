@@ -20,7 +20,8 @@
  * Errors:    0, or a negative number of errno.h from the list below; bearer_error_text() says more.
  *            What a function returns through a pointer is untouched on failure.
  * Units:     seconds where nothing else is said.
- * Threading: every function may be called by any thread at any time, unless it says otherwise.
+ * Threading: every function may be called by any thread at any time, unless it says otherwise; not by
+ *            signal handlers. None is a point of cancellation.
  * Fork:      a child may go on with every client and token of its parent. Calls that the parent has
  *            under way are the parent's.
  * Ownership: strings that are passed in are copied; what a getter returns is borrowed.

@@ -34,9 +34,7 @@ static void client_after_fork(void) {
 static void flight_free(struct flight *f) {
         exchange_done(&f->x);
         free(f->name);
-        if (f->rest)
-                explicit_bzero(f->rest, strlen(f->rest));
-        free(f->rest);
+        (void) bearer_request_free(f->rq);
         free(f);
 }
 
@@ -84,7 +82,7 @@ static void client_init(void) {
 
 int bearer_new(struct bearer **ret, const char *socket) {
         struct bearer *client;
-        int r;
+        int r, cancel_state;
 
         if (!ret)
                 return thread_fail(-EINVAL, "bearer_new: no place for what it makes");
@@ -110,14 +108,14 @@ int bearer_new(struct bearer **ret, const char *socket) {
                                            WIRE_SOCKET_MAX - 1);
                 }
         }
-        (void) pthread_mutex_lock(&bearer_lock);
+        cancel_state = thread_enter();
         client->number = ++client_numbers;
         client->next = client_list;
         client->link_to_me = &client_list;
         if (client->next)
                 client->next->link_to_me = &client->next;
         client_list = client;
-        (void) pthread_mutex_unlock(&bearer_lock);
+        thread_leave(cancel_state);
         *ret = client;
         return 0;
 }
@@ -130,9 +128,11 @@ static void client_drop_body(struct bearer *client, struct entry *e) {
 }
 
 struct bearer *bearer_free(struct bearer *client) {
+        int cancel_state;
+
         if (!client)
                 return NULL;
-        (void) pthread_mutex_lock(&bearer_lock);
+        cancel_state = thread_enter();
         *client->link_to_me = client->next;
         if (client->next)
                 client->next->link_to_me = client->link_to_me;
@@ -147,7 +147,7 @@ struct bearer *bearer_free(struct bearer *client) {
                         (void) body_unref(e->body);
                         free(e);
                 }
-        (void) pthread_mutex_unlock(&bearer_lock);
+        thread_leave(cancel_state);
         free(client);
         return NULL;
 }
@@ -246,11 +246,12 @@ void client_make_due(struct bearer *client, const char *name, const char *rest,
 
 int bearer_reject(struct bearer *client, struct bearer_token *token) {
         struct body *b;
+        int cancel_state;
 
         if (!client || !token)
                 return thread_fail(-EINVAL, "bearer_reject: no %s", client ? "token" : "client");
         b = token_body(token);
-        (void) pthread_mutex_lock(&bearer_lock);
+        cancel_state = thread_enter();
         for (size_t i = 0; i < CLIENT_BUCKETS; i++)
                 for (struct entry *e = client->buckets[i]; e; e = e->next)
                         if (strcmp(e->key, b->key) == 0 && e->body &&
@@ -258,20 +259,21 @@ int bearer_reject(struct bearer *client, struct bearer_token *token) {
                                 strcpy(e->rejected, b->fingerprint);
                                 client_drop_body(client, e);
                         }
-        (void) pthread_mutex_unlock(&bearer_lock);
+        thread_leave(cancel_state);
         return 0;
 }
 
 /* Flights */
 
-struct flight *flight_find(struct bearer *client, const struct key *k, bool loop) {
+struct flight *flight_find(struct bearer *client, const struct key *k,
+                           const struct bearer_request *rq, bool loop) {
         struct entry *e = client_entry(client, k);
         const char *rejected = e ? e->rejected : "";
 
         for (struct flight *f = client->flights; f; f = f->next)
-                if (f->loop == loop && f->hash == k->hash && f->min_ttl_us == k->min_ttl_us &&
-                    strcmp(f->name, k->name) == 0 && strcmp(f->rest, k->rest) == 0 &&
-                    strcmp(f->rejected, rejected) == 0)
+                if (f->loop == loop && f->rq->min_ttl_s == rq->min_ttl_s &&
+                    f->rq->wait_s == rq->wait_s && strcmp(f->name, k->name) == 0 &&
+                    strcmp(f->rq->key, k->rest) == 0 && strcmp(f->rejected, rejected) == 0)
                         return f;
         return NULL;
 }
@@ -285,40 +287,48 @@ static int flight_wait_s(const struct bearer_request *rq, int64_t limit_us) {
         return s < rq->wait_s ? (int) s : rq->wait_s;
 }
 
-int flight_new(struct bearer *client, const struct key *k, const struct bearer_request *rq,
-               int64_t now_us, bool soft, bool loop, struct flight **ret) {
-        const int64_t limit_us = soft ? CLIENT_SOFT_US : client_limit_us(client, rq);
-        struct entry *e = client_entry(client, k);
-        struct flight *f;
+/* Asks, also anew. 0, -ENOMEM, -EINVAL. */
+static int flight_ask(struct flight *f, const struct key *k, int64_t now_us) {
+        struct entry *e = client_entry(f->client, k);
+        int64_t until_us = f->until_us;
         size_t len;
         char *text;
         int r;
 
-        f = calloc(1, sizeof(*f));
+        if (f->soft && until_us > now_us + CLIENT_SOFT_US)
+                until_us = now_us + CLIENT_SOFT_US;
+        strcpy(f->rejected, e ? e->rejected : "");
+        r = request_format(f->name, f->rq, f->rejected, flight_wait_s(f->rq, until_us - now_us),
+                           &text, &len);
+        if (r < 0)
+                return r;
+        exchange_done(&f->x);
+        exchange_begin(&f->x, &f->client->link, text, len, now_us, until_us, !f->soft);
+        return 0;
+}
+
+int flight_new(struct bearer *client, const struct key *k, const struct bearer_request *rq,
+               int64_t now_us, int64_t until_us, bool soft, bool loop, struct flight **ret) {
+        struct flight *f = calloc(1, sizeof(*f));
+        int r;
+
         if (!f)
                 return -ENOMEM;
-        f->x.fd = -1;
-        f->name = strdup(k->name);
-        f->rest = strdup(k->rest);
-        if (e)
-                strcpy(f->rejected, e->rejected);
-        r = f->name && f->rest ? request_format(k->name, rq, f->rejected,
-                                                flight_wait_s(rq, limit_us), &text, &len)
-                               : -ENOMEM;
-        if (r < 0) {
-                flight_free(f);
-                return r;
-        }
         f->client = client;
         f->refs = 1;
-        f->hash = k->hash;
-        f->min_ttl_us = k->min_ttl_us;
-        f->until_us = now_us + limit_us;
+        f->x.fd = -1;
+        f->until_us = until_us;
         f->soft = soft;
         f->loop = loop;
         f->failure.retry_after_s = -1;
         pthread_cond_init(&f->ended, NULL);
-        exchange_begin(&f->x, &client->link, text, len, now_us, f->until_us, !soft);
+        f->name = strdup(k->name);
+        f->rq = request_copy(rq);
+        r = f->name && f->rq ? flight_ask(f, k, now_us) : -ENOMEM;
+        if (r < 0) {
+                flight_free(f);
+                return r;
+        }
         f->next = client->flights;
         client->flights = f;
         *ret = f;
@@ -339,12 +349,15 @@ static const struct {
         { 502, -EREMOTEIO }, { 503, -EHOSTDOWN }, { 504, -ETIMEDOUT },
 };
 
-static void flight_fail(struct flight *f, int r, const char *what) {
+/* Each notes what went wrong and returns the code of it. */
+
+static int flight_fail(struct flight *f, int r, const char *what) {
         f->failure.r = r;
         (void) snprintf(f->failure.text, sizeof(f->failure.text), "%s: %s", f->name, what);
+        return r;
 }
 
-static void flight_fail_by_system(struct flight *f, int r) {
+static int flight_fail_by_system(struct flight *f, int r) {
         const char *path = f->client->link.path;
         char text[512];
 
@@ -371,10 +384,10 @@ static void flight_fail_by_system(struct flight *f, int r) {
         default:
                 (void) snprintf(text, sizeof(text), "%s", bearer_strerror(r));
         }
-        flight_fail(f, r, text);
+        return flight_fail(f, r, text);
 }
 
-static void flight_fail_by_answer(struct flight *f, const struct wire_answer *a) {
+static int flight_fail_by_answer(struct flight *f, const struct wire_answer *a) {
         char text[512];
         int r = -EPROTO;
 
@@ -390,7 +403,7 @@ static void flight_fail_by_answer(struct flight *f, const struct wire_answer *a)
         f->failure.retry_after_s = a->retry_after_s > CLIENT_RETRY_MAX_S ? CLIENT_RETRY_MAX_S
                                                                          : (int) a->retry_after_s;
         f->final = true;
-        flight_fail(f, r, text);
+        return flight_fail(f, r, text);
 }
 
 /* How long the token is good from now on. The seconds that the daemon counts are taken from when it was
@@ -419,71 +432,85 @@ static bool flight_answer_is_token(const struct wire_answer *a) {
         return true;
 }
 
-static void flight_keep(struct flight *f, const struct wire_answer *a, int64_t now_us) {
-        struct key k = { .client = f->client->number,
-                         .hash = f->hash,
-                         .name = f->name,
-                         .rest = f->rest,
-                         .name_len = strlen(f->name) };
-        struct body *b = body_new(f->name, f->rest, a->body, a->body_len, a->fingerprint,
-                                  a->expires_at, flight_left_us(f, a, now_us), now_us);
-        struct entry *e = b ? client_entry_make(f->client, &k, now_us) : NULL;
+/* Each: 0: there is a good token; 1: there is none, ask anew; negative: it has failed. */
 
+static int flight_keep(struct flight *f, const struct key *k, const struct wire_answer *a,
+                       int64_t now_us) {
+        const int64_t left_us = flight_left_us(f, a, now_us);
+        struct entry *e = client_entry(f->client, k);
+        struct body *b;
+
+        if (e && strcmp(e->rejected, a->fingerprint) == 0 && strcmp(e->rejected, f->rejected) != 0)
+                return 1; /* refused by the API since we asked */
+        if (a->expires_in_s > 0 && left_us <= 0)
+                return 1; /* ended on its way: this process was stopped */
+        b = body_new(f->name, f->rq->key, a->body, a->body_len, a->fingerprint, a->expires_at,
+                     left_us, now_us);
+        e = b ? client_entry_make(f->client, k, now_us) : NULL;
         if (!e) {
                 (void) body_unref(b);
-                flight_fail_by_system(f, -ENOMEM);
-                return;
-        }
-        if (strcmp(e->rejected, f->rejected) != 0 && strcmp(e->rejected, a->fingerprint) == 0) {
-                (void) body_unref(b); /* refused by the API since we asked: ask again */
-                f->failure.r = 0;
-                return;
+                return flight_fail_by_system(f, -ENOMEM);
         }
         client_drop_body(f->client, e);
         e->rejected[0] = '\0';
         e->since_us = now_us;
         e->body = b;
+        return 0;
 }
 
-/* The token that is there is good: a daemon that is away for a moment, or a provider that fails, is no
- * reason not to use it. */
-static bool flight_forgives(struct flight *f, const struct key *k, int64_t now_us) {
-        struct body *b = client_find(f->client, k);
+static int flight_take(struct flight *f, const struct key *k, int r, const struct wire_answer *a,
+                       int64_t now_us) {
+        if (r < 0)
+                return flight_fail_by_system(f, r);
+        if (a->status != 200)
+                return flight_fail_by_answer(f, a);
+        if (!flight_answer_is_token(a))
+                return flight_fail_by_system(f, -EPROTO);
+        return flight_keep(f, k, a, now_us);
+}
+
+/* A question failed that was not urgent. A daemon that is away for a moment, or a provider that fails, is no
+ * reason not to use a token that is good; if it no longer is, now it is urgent. */
+static int flight_forgive(struct flight *f, const struct key *k, int64_t now_us) {
+        struct entry *e = client_entry(f->client, k);
         const int r = f->failure.r;
 
-        if (!f->soft || !b)
-                return false;
-        if (r == -EINVAL || r == -EACCES || r == -ENOENT || r == -ENOKEY) {
-                struct entry *e = client_entry(f->client, k);
-
-                client_drop_body(f->client, e);
-                return false;
+        if (f->final && (r == -EINVAL || r == -EACCES || r == -ENOENT || r == -ENOKEY)) {
+                if (e)
+                        client_drop_body(f->client, e);
+                return r;
         }
-        atomic_store_explicit(&b->due_us, now_us + CLIENT_RECHECK_US, memory_order_relaxed);
-        return true;
+        f->soft = f->final = false;
+        if (!e || !e->body || !body_is_good(e->body, now_us, k->min_ttl_us))
+                return 1;
+        atomic_store_explicit(&e->body->due_us, now_us + CLIENT_RECHECK_US, memory_order_relaxed);
+        return 0;
 }
 
-void flight_end(struct flight *f, int r, struct wire_answer *answer, int64_t now_us) {
-        struct key k = {
-                .hash = f->hash, .name = f->name, .rest = f->rest, .name_len = strlen(f->name)
-        };
+static int flight_again(struct flight *f, const struct key *k, int64_t now_us) {
+        int r = now_us < f->until_us ? flight_ask(f, k, now_us) : -ETIMEDOUT;
+
+        return r < 0 ? flight_fail_by_system(f, r) : 1;
+}
+
+bool flight_end(struct flight *f, int r, struct wire_answer *answer) {
+        const struct key k = client_key(f->client, f->name, f->rq);
+        const int64_t now_us = token_now_us(); /* not what it was when the exchange was looked at */
         struct flight **p;
 
-        if (r < 0)
-                flight_fail_by_system(f, r);
-        else if (answer->status != 200)
-                flight_fail_by_answer(f, answer);
-        else if (!flight_answer_is_token(answer))
-                flight_fail_by_system(f, -EPROTO);
-        else
-                flight_keep(f, answer, now_us);
+        r = flight_take(f, &k, r, answer, now_us);
+        wire_answer_done(answer);
+        if (r < 0 && f->soft)
+                r = flight_forgive(f, &k, now_us);
         if (r == 1)
-                wire_answer_done(answer);
-        if (f->failure.r < 0 && flight_forgives(f, &k, now_us))
-                f->failure.r = 0;
+                r = flight_again(f, &k, now_us);
+        if (r == 1)
+                return false;
+        f->failure.r = r;
         for (p = &f->client->flights; *p != f; p = &(*p)->next)
                 ;
         *p = f->next;
         f->done = true;
         pthread_cond_broadcast(&f->ended);
+        return true;
 }

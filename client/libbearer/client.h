@@ -37,16 +37,16 @@ struct flight {
         struct bearer *client;
         unsigned refs;
         struct exchange x;
-        char *name, *rest; /* owned */
-        uint32_t hash;
-        int64_t min_ttl_us, until_us;
-        char rejected[TOKEN_FINGERPRINT];
-        bool soft; /* the token is good, it was time to ask */
-        bool loop; /* driven by bearer_process() */
+        char *name;                /* owned */
+        struct bearer_request *rq; /* owned: a copy */
+        int64_t until_us;
+        char rejected[TOKEN_FINGERPRINT]; /* said to the daemon; "" */
+        bool soft;                        /* the token is good, it was time to ask */
+        bool loop;                        /* driven by bearer_process() */
         bool done;
         bool final;             /* the daemon has answered: it holds for all who wait */
         struct failure failure; /* failure.r: 0 or how it ended */
-        pthread_cond_t ended;
+        pthread_cond_t ended;   /* never destroyed: in a forked child nobody leaves it any more */
         struct bearer_call *calls; /* of a flight of the loop */
 };
 
@@ -58,6 +58,7 @@ struct bearer_call {
         void *user;
         struct failure failure;
         struct bearer_token *token;
+        uint64_t round; /* of bearer_process(), after which it is called back */
 };
 
 #define WATCH_PATH_SIZE    128
@@ -87,6 +88,7 @@ struct bearer {
         size_t n_entries;
         struct flight *flights;
         struct bearer_call *ready, **ready_end;
+        uint64_t round; /* of bearer_process() */
         struct bearer_watch *watches;
         struct bearer_event *events; /* to be told */
         int epoll_fd, timer_fd;      /* -1 until asked for */
@@ -97,14 +99,18 @@ struct key client_key(const struct bearer *client, const char *name,
 struct body *client_find(struct bearer *client, const struct key *k); /* borrowed; or NULL */
 int64_t client_limit_us(const struct bearer *client, const struct bearer_request *rq);
 
-struct flight *flight_find(struct bearer *client, const struct key *k, bool loop);
+/* One under way that brings the same, and waits as long for it; or NULL. */
+struct flight *flight_find(struct bearer *client, const struct key *k,
+                           const struct bearer_request *rq, bool loop);
 int flight_new(struct bearer *client, const struct key *k, const struct bearer_request *rq,
-               int64_t now_us, bool soft, bool loop, struct flight **ret); /* 0, -ENOMEM, -EINVAL */
+               int64_t now_us, int64_t until_us, bool soft, bool loop,
+               struct flight **ret); /* 0, -ENOMEM, -EINVAL */
 struct flight *flight_unref(struct flight *f);
 
-/* The exchange is over: `r` is 1 with *answer, which it releases, or a negative errno. Keeps what came,
- * notes the failure, wakes those who wait. */
-void flight_end(struct flight *f, int r, struct wire_answer *answer, int64_t now_us);
+/* An exchange is over: `r` is 1 with *answer, which it releases, or a negative errno. True: the flight is
+ * over, too. What came is kept, or the failure noted, and those who wait are woken. False: the answer is of
+ * no use any more, and it has asked anew. */
+bool flight_end(struct flight *f, int r, struct wire_answer *answer);
 
 /* Something has happened to the token `name` + `rest` in memory: it is asked for anew at its next use,
  * unless it has this fingerprint. */

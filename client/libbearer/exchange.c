@@ -1,6 +1,7 @@
 #include "client/libbearer/exchange.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #define EXCHANGE_FIRST_PAUSE_US INT64_C(5000)
 #define EXCHANGE_PAUSE_MAX_US   INT64_C(200000)
 #define EXCHANGE_HANG_UPS_MAX   5
+#define EXCHANGE_DENIALS_MAX    5
 #define EXCHANGE_ANSWER_MAX     65536
 
 void link_close(struct link *l) {
@@ -20,12 +22,24 @@ void link_close(struct link *l) {
                 (void) close(l->kept[--l->n_kept]); /* nothing is under way there */
 }
 
+int link_lift(int fd) {
+        int lifted, saved;
+
+        if (fd < 0 || fd > STDERR_FILENO)
+                return fd;
+        lifted = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        saved = errno;
+        (void) close(fd); /* the other one is left, or none */
+        errno = saved;
+        return lifted;
+}
+
 int link_connect(const char *path, int *ret_fd) {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
         int fd, r;
 
         strcpy(address.sun_path, path); /* its length was checked */
-        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        fd = link_lift(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
         if (fd < 0)
                 return -errno;
         if (connect(fd, (const struct sockaddr *) &address, sizeof(address)) < 0) {
@@ -45,10 +59,12 @@ void exchange_begin(struct exchange *x, struct link *link, char *text, size_t le
                 .len = len,
                 .fd = -1,
                 .until_us = until_us,
-                .patience_us = link->reached ? until_us : now_us + EXCHANGE_PATIENCE_US,
+                .patience_us = until_us,
                 .pause_us = EXCHANGE_FIRST_PAUSE_US,
                 .epoll_fd = -1,
         };
+        if (!link->reached && until_us - now_us > EXCHANGE_PATIENCE_US)
+                x->patience_us = now_us + EXCHANGE_PATIENCE_US;
         if (!patient)
                 x->patience_us = now_us;
 }
@@ -94,6 +110,14 @@ static void exchange_pause(struct exchange *x, int64_t now_us) {
                                                               : EXCHANGE_PAUSE_MAX_US;
 }
 
+/* A backlog may be full (EAGAIN). A socket that was open to us is not closed to us as a rule: a daemon that
+ * starts has made it, and its mode and group follow. */
+static bool exchange_should_try_again(struct exchange *x, int r) {
+        if (r == -EACCES)
+                return x->link->reached && ++x->denials <= EXCHANGE_DENIALS_MAX;
+        return r == -ECONNREFUSED || r == -EAGAIN || r == -EINTR;
+}
+
 /* Each: 1: on to the next state; 0: wait; negative errno. */
 
 static int exchange_connect(struct exchange *x, int64_t now_us) {
@@ -111,9 +135,8 @@ static int exchange_connect(struct exchange *x, int64_t now_us) {
                         r = -ECONNREFUSED;
                 if (r == -EPERM)
                         r = -EACCES;
-                if (r == -ECONNREFUSED || r == -EAGAIN ||
-                    r == -EINTR) { /* EAGAIN: its backlog is full */
-                        x->refusal = r == -ECONNREFUSED ? r : -ETIMEDOUT;
+                if (exchange_should_try_again(x, r)) {
+                        x->refusal = r == -EAGAIN || r == -EINTR ? -ETIMEDOUT : r;
                         if (now_us >= x->patience_us)
                                 return x->refusal;
                         exchange_pause(x, now_us);
@@ -148,10 +171,12 @@ static int exchange_send(struct exchange *x) {
         return 1;
 }
 
-/* A daemon that is about to stop says so; the next one is not far. One whose provider fails says when to
- * come back. */
-static bool exchange_should_ask_again(const struct wire_answer *answer) {
-        return answer->status == 503 && answer->retry_after_s <= 0;
+/* A daemon that is about to stop, or has been reconfigured, says so; whoever comes next answers. One whose
+ * provider fails says when to come back. What there is no time to ask again for is the answer. */
+static bool exchange_should_ask_again(const struct exchange *x, const struct wire_answer *answer,
+                                      int64_t now_us) {
+        return answer->status == 503 && answer->retry_after_s <= 0 &&
+               now_us + x->pause_us < x->patience_us;
 }
 
 static int exchange_receive(struct exchange *x, int64_t now_us, struct wire_answer *ret) {
@@ -163,7 +188,7 @@ static int exchange_receive(struct exchange *x, int64_t now_us, struct wire_answ
                 return 0;
         if (r == 1) {
                 l->reached = true;
-                if (exchange_should_ask_again(ret) && now_us < x->patience_us) {
+                if (exchange_should_ask_again(x, ret, now_us)) {
                         wire_answer_done(ret);
                         exchange_hang_up(x);
                         exchange_pause(x, now_us);

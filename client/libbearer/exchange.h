@@ -27,6 +27,10 @@ struct link {
 };
 
 void link_close(struct link *l);
+
+/* Takes a descriptor, and moves it away from where standard input and output belong: a program that has
+ * closed them must not print into ours, nor close it with its dup2(). As it came if negative. */
+int link_lift(int fd);                           /* the descriptor, or -1 with errno */
 int link_connect(const char *path, int *ret_fd); /* 0 or a negative errno; never waits */
 
 enum exchange_state {
@@ -48,7 +52,7 @@ struct exchange {
         int64_t patience_us; /* a refused connection is tried again until then */
         int64_t again_us;    /* not before */
         int64_t pause_us;
-        unsigned hang_ups;
+        unsigned hang_ups, denials;
         int refusal;  /* what connect() said last; 0 */
         int epoll_fd; /* -1; else where `fd` is registered if `watched` */
         bool watched;

@@ -22,18 +22,18 @@ static void get_sleep(int fd, short events, int64_t us) {
 /* With the lock, which is released while there is something to wait for. */
 static void get_fly(struct flight *f) {
         struct wire_answer answer = { 0 };
-        int64_t now_us;
-        int r;
 
         for (;;) {
-                int64_t wakes_us;
+                int64_t now_us, wakes_us;
                 short events;
-                int fd;
+                int fd, r;
 
                 now_us = token_now_us();
                 r = exchange_step(&f->x, now_us, &answer);
+                if (r != 0 && flight_end(f, r, &answer))
+                        return;
                 if (r != 0)
-                        break;
+                        continue;
                 wakes_us = exchange_wakes(&f->x);
                 events = exchange_events(&f->x);
                 fd = events ? f->x.fd : -1;
@@ -41,10 +41,10 @@ static void get_fly(struct flight *f) {
                 get_sleep(fd, events, wakes_us - now_us);
                 (void) pthread_mutex_lock(&bearer_lock);
         }
-        flight_end(f, r, &answer, now_us);
 }
 
-static void get_wait(struct flight *f, int64_t until_us) {
+/* With the lock. Waits for another thread's flight: false: not any longer. */
+static bool get_wait(struct flight *f, int64_t until_us) {
         struct timespec t;
         int64_t left_us = until_us - token_now_us();
 
@@ -60,53 +60,60 @@ static void get_wait(struct flight *f, int64_t until_us) {
         while (!f->done &&
                pthread_cond_clockwait(&f->ended, &bearer_lock, CLOCK_MONOTONIC, &t) != ETIMEDOUT)
                 ;
+        return f->done;
 }
 
-/* With the lock. 0, with a token in *ret; else *failure says why not. */
-static int get_locked(struct bearer *client, const struct key *k, const struct bearer_request *rq,
-                      struct failure *failure, struct bearer_token **ret) {
+/* With the lock. 0: it brought a token; 1: look again, there is time; else *failure is how it ended. */
+static int get_join(struct flight *f, int64_t until_us, struct failure *failure) {
+        int r = -ETIMEDOUT;
+
+        f->refs++;
+        if (get_wait(f, until_us)) {
+                r = f->failure.r;
+                if (r < 0 && !f->final && token_now_us() < until_us)
+                        r = 1;
+                *failure = f->failure;
+        }
+        (void) flight_unref(f);
+        return r;
+}
+
+/* With the lock. 0, with a body in *ret that is the client's; else *failure says why not, or does not. */
+static int get_body(struct bearer *client, const struct key *k, const struct bearer_request *rq,
+                    struct failure *failure, struct body **ret) {
         const int64_t until_us = token_now_us() + client_limit_us(client, rq);
-        struct flight *f;
-        int r;
 
         for (;;) {
                 const int64_t now_us = token_now_us();
+                struct flight *f = flight_find(client, k, rq, false);
                 struct body *b = client_find(client, k);
                 const bool good = b && body_is_good(b, now_us, k->min_ttl_us);
+                const bool joins = f != NULL;
+                int r;
 
-                f = flight_find(client, k, false);
-                if (good && (f || !body_is_due(b, now_us))) {
-                        *ret = thread_keep(k, b);
-                        return *ret ? 0 : -ENOMEM;
+                if (good && (joins || !body_is_due(b, now_us))) {
+                        *ret = b;
+                        return 0;
                 }
-                if (f) {
-                        f->refs++;
-                        get_wait(f, until_us);
-                        if (!f->done) {
-                                failure->r = -ETIMEDOUT;
-                                (void) flight_unref(f);
-                                return -ETIMEDOUT;
-                        }
-                        if (f->failure.r < 0 && (f->final || token_now_us() >= until_us)) {
-                                *failure = f->failure;
-                                (void) flight_unref(f);
-                                return failure->r;
-                        }
+                if (joins) {
+                        r = get_join(f, until_us, failure);
+                } else {
+                        r = flight_new(client, k, rq, now_us, until_us, good, false, &f);
+                        if (r < 0)
+                                return r;
+                        get_fly(f);
+                        *failure = f->failure;
+                        r = failure->r;
                         (void) flight_unref(f);
-                        continue;
                 }
-                r = flight_new(client, k, rq, now_us, good, false, &f);
                 if (r < 0)
                         return r;
-                get_fly(f);
-                *failure = f->failure;
-                (void) flight_unref(f);
-                if (failure->r < 0)
-                        return failure->r;
+                /* what a flight brought is taken as it is, also if it lives shorter than was asked
+                 * for; who is late sees whether it is still there */
                 b = client_find(client, k);
-                if (b) { /* also one that lives shorter than the default asks for */
-                        *ret = thread_keep(k, b);
-                        return *ret ? 0 : -ENOMEM;
+                if (r == 0 && b && (!joins || body_is_good(b, token_now_us(), 0))) {
+                        *ret = b;
+                        return 0;
                 }
         }
 }
@@ -125,16 +132,21 @@ static int get_slow(struct bearer *client, const struct key *k, const struct bea
                     struct bearer_token **ret) {
         struct failure failure = { .retry_after_s = -1 };
         struct bearer_token *token = NULL;
-        int r;
+        struct body *b;
+        int r, cancel_state;
 
         r = get_check(client, k->name, ret);
         if (r < 0)
                 return r;
-        (void) pthread_mutex_lock(&bearer_lock);
-        r = get_locked(client, k, rq, &failure, &token);
-        (void) pthread_mutex_unlock(&bearer_lock);
+        cancel_state = thread_enter();
+        r = get_body(client, k, rq, &failure, &b);
+        if (r == 0)
+                token = thread_keep(k, b);
+        thread_leave(cancel_state);
         if (r < 0)
-                return failure.text[0] ? thread_fail_as(&failure) : thread_fail(r, NULL);
+                return failure.r == r ? thread_fail_as(&failure) : thread_fail(r, NULL);
+        if (!token)
+                return thread_fail(-ENOMEM, NULL);
         *ret = token;
         return 0;
 }
@@ -162,7 +174,7 @@ int bearer_get_cached(struct bearer *client, const char *credential,
         struct bearer_token *token;
         struct body *b;
         struct key k;
-        int r;
+        int r, cancel_state;
 
         r = get_check(client, credential, ret);
         if (r < 0)
@@ -170,12 +182,12 @@ int bearer_get_cached(struct bearer *client, const char *credential,
         k = client_key(client, credential, rq);
         token = thread_hit(&k, now_us);
         if (!token) {
-                (void) pthread_mutex_lock(&bearer_lock);
+                cancel_state = thread_enter();
                 b = client_find(client, &k);
                 r = b && body_is_good(b, now_us, k.min_ttl_us) && !body_is_due(b, now_us) ? 0
                                                                                           : -EAGAIN;
                 token = r == 0 ? thread_keep(&k, b) : NULL;
-                (void) pthread_mutex_unlock(&bearer_lock);
+                thread_leave(cancel_state);
                 if (!token)
                         return thread_fail(r < 0 ? r : -ENOMEM, NULL);
         }

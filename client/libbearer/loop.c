@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -29,9 +30,11 @@ int loop_open(struct bearer *client) {
 
         if (client->epoll_fd >= 0)
                 return 0;
-        client->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-        client->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-        if (client->epoll_fd >= 0 && client->timer_fd >= 0 &&
+        client->epoll_fd = link_lift(epoll_create1(EPOLL_CLOEXEC));
+        if (client->epoll_fd >= 0)
+                client->timer_fd = link_lift(
+                        timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK));
+        if (client->timer_fd >= 0 &&
             epoll_ctl(client->epoll_fd, EPOLL_CTL_ADD, client->timer_fd, &event) == 0)
                 return 0;
         r = -errno;
@@ -69,12 +72,19 @@ static void loop_watch(struct exchange *x, int epoll_fd) {
 static void loop_make_ready(struct bearer *client, struct bearer_call *call) {
         call->flight = NULL;
         call->next = NULL;
+        call->round = client->round;
         *client->ready_end = call;
         client->ready_end = &call->next;
 }
 
-static void loop_finish(struct flight *f, const struct key *k) {
-        struct body *b = client_find(f->client, k);
+static void loop_fail(struct bearer_call *call, int r) {
+        call->failure = (struct failure){ .r = r, .retry_after_s = -1 };
+        (void) stpcpy(call->failure.text, bearer_strerror(r));
+}
+
+static void loop_finish(struct flight *f) {
+        const struct key k = client_key(f->client, f->name, f->rq);
+        struct body *b = client_find(f->client, &k);
 
         while (f->calls) {
                 struct bearer_call *call = f->calls;
@@ -82,9 +92,9 @@ static void loop_finish(struct flight *f, const struct key *k) {
                 f->calls = call->next;
                 call->failure = f->failure;
                 if (f->failure.r == 0) {
-                        call->token = b ? thread_keep(k, b) : NULL;
+                        call->token = thread_keep(&k, b);
                         if (!call->token)
-                                call->failure.r = b ? -ENOMEM : -EBUSY;
+                                loop_fail(call, -ENOMEM);
                 }
                 loop_make_ready(f->client, call);
         }
@@ -93,23 +103,20 @@ static void loop_finish(struct flight *f, const struct key *k) {
 
 /* Moves a flight as far as it goes. */
 static void loop_step(struct flight *f) {
-        struct key k = { .client = f->client->number,
-                         .hash = f->hash,
-                         .min_ttl_us = f->min_ttl_us };
         struct wire_answer answer = { 0 };
-        const int64_t now_us = token_now_us();
-        int r;
 
-        r = exchange_step(&f->x, now_us, &answer);
-        if (r == 0) {
-                loop_watch(&f->x, f->client->epoll_fd);
-                return;
+        for (;;) {
+                int r = exchange_step(&f->x, token_now_us(), &answer);
+
+                if (r == 0) {
+                        loop_watch(&f->x, f->client->epoll_fd);
+                        return;
+                }
+                if (flight_end(f, r, &answer)) {
+                        loop_finish(f);
+                        return;
+                }
         }
-        flight_end(f, r, &answer, now_us);
-        k.name = f->name;
-        k.rest = f->rest;
-        k.name_len = __builtin_strlen(f->name);
-        loop_finish(f, &k);
 }
 
 static int loop_begin(struct bearer *client, const struct key *k, const struct bearer_request *rq,
@@ -130,9 +137,10 @@ static int loop_begin(struct bearer *client, const struct key *k, const struct b
                 loop_make_ready(client, call);
                 return 0;
         }
-        f = flight_find(client, k, true);
+        f = flight_find(client, k, rq, true);
         if (!f) {
-                r = flight_new(client, k, rq, now_us, good, true, &f);
+                r = flight_new(client, k, rq, now_us, now_us + client_limit_us(client, rq), good,
+                               true, &f);
                 if (r < 0)
                         return r;
         }
@@ -149,7 +157,7 @@ int bearer_get_async(struct bearer *client, const char *credential,
         const struct bearer_request *rq = request ? request : &request_default;
         struct bearer_call *call;
         struct key k;
-        int r;
+        int r, cancel_state;
 
         if (!client || !credential || !callback || !wire_is_name(credential))
                 return thread_fail(-EINVAL, "no client, no callback, or no name of a credential");
@@ -161,14 +169,14 @@ int bearer_get_async(struct bearer *client, const char *credential,
         call->user = user;
         call->failure.retry_after_s = -1;
         k = client_key(client, credential, rq);
-        (void) pthread_mutex_lock(&bearer_lock);
+        cancel_state = thread_enter();
         r = loop_begin(client, &k, rq, call);
         if (r == 0) {
                 loop_arm(client);
                 if (ret_call)
                         *ret_call = call;
         }
-        (void) pthread_mutex_unlock(&bearer_lock);
+        thread_leave(cancel_state);
         if (r < 0) {
                 free(call);
                 return thread_fail(r, NULL);
@@ -179,55 +187,45 @@ int bearer_get_async(struct bearer *client, const char *credential,
 struct bearer_call *bearer_call_cancel(struct bearer_call *call) {
         struct bearer *client;
         struct bearer_call **p;
+        int cancel_state;
 
         if (!call)
                 return NULL;
         client = call->client;
-        (void) pthread_mutex_lock(&bearer_lock);
+        cancel_state = thread_enter();
         p = call->flight ? &call->flight->calls : &client->ready;
         while (*p != call)
                 p = &(*p)->next;
         *p = call->next;
         if (client->ready_end == &call->next)
                 client->ready_end = p;
-        (void) pthread_mutex_unlock(&bearer_lock);
+        thread_leave(cancel_state);
         (void) bearer_token_unref(call->token);
         free(call);
         return NULL;
 }
 
 int bearer_fd(struct bearer *client) {
-        int r;
+        int r, cancel_state;
 
         if (!client)
                 return thread_fail(-EINVAL, "bearer_fd: no client");
-        (void) pthread_mutex_lock(&bearer_lock);
+        cancel_state = thread_enter();
         r = loop_open(client);
-        if (r == 0)
+        if (r == 0) {
+                loop_arm(client); /* in the child of a fork there may be watches */
                 r = client->epoll_fd;
-        (void) pthread_mutex_unlock(&bearer_lock);
+        }
+        thread_leave(cancel_state);
         return r < 0 ? thread_fail(r, NULL) : r;
 }
 
-int bearer_process(struct bearer *client) {
-        uint64_t times;
+/* Those that were ready when it began: what callbacks ask for has its turn the next time. */
+static int loop_call_back(struct bearer *client) {
+        const uint64_t round = client->round++;
         int n = 0;
 
-        if (!client)
-                return thread_fail(-EINVAL, "bearer_process: no client");
-        (void) pthread_mutex_lock(&bearer_lock);
-        if (client->timer_fd >= 0)
-                (void) !read(client->timer_fd, &times, sizeof(times)); /* it has fired, or not */
-        for (struct flight *f = client->flights, *next; f; f = next) {
-                next = f->next;
-                if (f->loop)
-                        loop_step(f);
-        }
-        if (!client->events) /* what has come before is told first */
-                for (struct bearer_watch *w = client->watches; w; w = w->next)
-                        watch_step(w);
-        n += watch_call_back(client);
-        while (client->ready) {
+        while (client->ready && client->ready->round <= round) {
                 struct bearer_call *call = client->ready;
 
                 client->ready = call->next;
@@ -242,8 +240,30 @@ int bearer_process(struct bearer *client) {
                 n++;
                 (void) pthread_mutex_lock(&bearer_lock);
         }
+        return n;
+}
+
+int bearer_process(struct bearer *client) {
+        uint64_t times;
+        int n, cancel_state;
+
+        if (!client)
+                return thread_fail(-EINVAL, "bearer_process: no client");
+        cancel_state = thread_enter();
+        if (client->timer_fd >= 0)
+                (void) !read(client->timer_fd, &times, sizeof(times)); /* it has fired, or not */
+        for (struct flight *f = client->flights, *next; f; f = next) {
+                next = f->next;
+                if (f->loop)
+                        loop_step(f);
+        }
+        if (!client->events) /* what has come before is told first */
+                for (struct bearer_watch *w = client->watches; w; w = w->next)
+                        watch_step(w);
+        n = watch_call_back(client);
+        n += loop_call_back(client);
         if (client->timer_fd >= 0)
                 loop_arm(client);
-        (void) pthread_mutex_unlock(&bearer_lock);
+        thread_leave(cancel_state);
         return n;
 }

@@ -25,27 +25,6 @@ const struct bearer_request request_default = {
         .hash = 0,
 };
 
-int bearer_request_new(struct bearer_request **ret) {
-        struct bearer_request *rq;
-
-        if (!ret)
-                return thread_fail(-EINVAL, "bearer_request_new: no place for what it makes");
-        rq = calloc(1, sizeof(*rq));
-        if (!rq)
-                return thread_fail(-ENOMEM, NULL);
-        *rq = request_default;
-        rq->subject = strdup("");
-        rq->scope = strdup("");
-        rq->session_context = strdup("");
-        rq->key = strdup("");
-        if (!rq->subject || !rq->scope || !rq->session_context || !rq->key) {
-                (void) bearer_request_free(rq);
-                return thread_fail(-ENOMEM, NULL);
-        }
-        *ret = rq;
-        return 0;
-}
-
 static void request_wipe(char *text) {
         if (text)
                 explicit_bzero(text, strlen(text)); /* a session context may be confidential */
@@ -61,6 +40,33 @@ struct bearer_request *bearer_request_free(struct bearer_request *rq) {
         request_wipe(rq->key);
         free(rq);
         return NULL;
+}
+
+struct bearer_request *request_copy(const struct bearer_request *rq) {
+        struct bearer_request *copy = malloc(sizeof(*copy));
+
+        if (!copy)
+                return NULL;
+        *copy = *rq;
+        copy->subject = strdup(rq->subject);
+        copy->scope = strdup(rq->scope);
+        copy->session_context = strdup(rq->session_context);
+        copy->key = strdup(rq->key);
+        if (!copy->subject || !copy->scope || !copy->session_context || !copy->key)
+                return bearer_request_free(copy);
+        return copy;
+}
+
+int bearer_request_new(struct bearer_request **ret) {
+        struct bearer_request *rq;
+
+        if (!ret)
+                return thread_fail(-EINVAL, "bearer_request_new: no place for what it makes");
+        rq = request_copy(&request_default);
+        if (!rq)
+                return thread_fail(-ENOMEM, NULL);
+        *ret = rq;
+        return 0;
 }
 
 /* Changes one text and the key that is made of all, or nothing. */

@@ -31,6 +31,8 @@ static inline uint32_t request_hash(uint32_t h, char c) {
 /* The one of a caller who has no options. */
 extern const struct bearer_request request_default;
 
+struct bearer_request *request_copy(const struct bearer_request *rq); /* NULL: out of memory */
+
 /* The HTTP request for it: `rejected` is a fingerprint or "", wait_s what there is time for. 0, with
  * *ret on the heap; -ENOMEM; -EINVAL: too long. */
 int request_format(const char *credential, const struct bearer_request *rq, const char *rejected,

@@ -29,6 +29,19 @@ static int thread_key_error;
 /* initial-exec: 8 bytes, and no call to find them */
 static __thread struct thread *thread_mine __attribute__((tls_model("initial-exec")));
 
+int thread_enter(void) {
+        int cancel_state;
+
+        (void) pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+        (void) pthread_mutex_lock(&bearer_lock);
+        return cancel_state;
+}
+
+void thread_leave(int cancel_state) {
+        (void) pthread_mutex_unlock(&bearer_lock);
+        (void) pthread_setcancelstate(cancel_state, NULL);
+}
+
 static void thread_empty(struct slot *s) {
         if (s->client)
                 token_unpin(s->token);

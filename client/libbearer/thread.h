@@ -18,6 +18,11 @@
  * computes, never across a wait; a fork takes it, too. */
 extern pthread_mutex_t bearer_lock;
 
+/* Takes the lock, and releases it. In between a thread cannot be cancelled, also where it waits without
+ * the lock: others may wait for what it does. */
+int thread_enter(void); /* the state that thread_leave() brings back */
+void thread_leave(int cancel_state);
+
 struct key {
         uint64_t client; /* never the number of another one */
         uint32_t hash;

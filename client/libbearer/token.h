@@ -2,7 +2,7 @@
 /*
  * Tokens, and the references to them
  *
- * A struct secret_body holds one token that came from the daemon, in memory of its own that core dumps
+ * A struct body holds one token that came from the daemon, in memory of its own that core dumps
  * leave out and that is wiped. What callers hold is a struct bearer_token: a handle of one thread on a
  * body. Each thread has handles of its own, kept in its slots (thread.h), so that threads which get and
  * release the same token write to no memory in common.

@@ -282,7 +282,7 @@ void watch_drop_all(struct bearer *client) {
 int bearer_watch(struct bearer *client, const char *credential, bearer_watch_callback *callback,
                  void *user, struct bearer_watch **ret_watch) {
         struct bearer_watch *w;
-        int r;
+        int r, cancel_state;
 
         if (!client || !callback || (credential && !wire_is_name(credential)))
                 return thread_fail(-EINVAL, "no client, no callback, or no name of a credential");
@@ -297,7 +297,7 @@ int bearer_watch(struct bearer *client, const char *credential, bearer_watch_cal
         w->pause_us = WATCH_FIRST_PAUSE;
         (void) snprintf(w->path, sizeof(w->path), PROTOCOL_PATH_EVENTS "%s%s",
                         credential ? "?credential=" : "", credential ? credential : "");
-        (void) pthread_mutex_lock(&bearer_lock);
+        cancel_state = thread_enter();
         r = loop_open(client);
         if (r == 0) {
                 w->next = client->watches;
@@ -307,7 +307,7 @@ int bearer_watch(struct bearer *client, const char *credential, bearer_watch_cal
                 if (ret_watch)
                         *ret_watch = w;
         }
-        (void) pthread_mutex_unlock(&bearer_lock);
+        thread_leave(cancel_state);
         if (r < 0) {
                 free(w);
                 return thread_fail(r, NULL);
@@ -317,17 +317,18 @@ int bearer_watch(struct bearer *client, const char *credential, bearer_watch_cal
 
 struct bearer_watch *bearer_watch_cancel(struct bearer_watch *w) {
         struct bearer_watch **p;
+        int cancel_state;
 
         if (!w)
                 return NULL;
-        (void) pthread_mutex_lock(&bearer_lock);
+        cancel_state = thread_enter();
         for (p = &w->client->watches; *p != w; p = &(*p)->next)
                 ;
         *p = w->next;
         watch_hang_up(w);
         w->callback = NULL; /* what is queued is not told any more */
         (void) watch_unref(w);
-        (void) pthread_mutex_unlock(&bearer_lock);
+        thread_leave(cancel_state);
         return NULL;
 }
 
