@@ -13,17 +13,20 @@
 
 static const struct {
         const char *name;
+        const char *shown; /* to people */
         enum colour colour;
         int exit_code;
         const char *sentence; /* where the daemon gives no reason */
 } authorization_states[] = {
-        { PENDING, COLOUR_WAITING, EXIT_AUTHORIZE, N_("it is still waiting") },
-        { "succeeded", COLOUR_GOOD, EXIT_DONE, N_("it is authorized") },
-        { "denied", COLOUR_BAD, EXIT_AUTHORIZE, N_("the person refused") },
-        { "expired", COLOUR_BAD, EXIT_AUTHORIZE, N_("nobody authorized it in time") },
-        { "failed", COLOUR_BAD, EXIT_UPSTREAM,
+        { PENDING, N_("pending"), COLOUR_WAITING, EXIT_AUTHORIZE, N_("it is still waiting") },
+        { "succeeded", N_("succeeded"), COLOUR_GOOD, EXIT_DONE, N_("it is authorized") },
+        { "denied", N_("denied"), COLOUR_BAD, EXIT_AUTHORIZE, N_("the person refused") },
+        { "expired", N_("expired"), COLOUR_BAD, EXIT_AUTHORIZE,
+          N_("nobody authorized it in time") },
+        { "failed", N_("failed"), COLOUR_BAD, EXIT_UPSTREAM,
           N_("the provider did not accept the authorization") },
-        { "cancelled", COLOUR_NONE, EXIT_AUTHORIZE, N_("the authorization was cancelled") },
+        { "cancelled", N_("cancelled"), COLOUR_NONE, EXIT_AUTHORIZE,
+          N_("the authorization was cancelled") },
 };
 
 /* An index, or -1: of a newer daemon. */
@@ -37,6 +40,12 @@ static int authorization_state(struct json_object *o) {
 
 bool authorization_is_pending(struct json_object *o) {
         return ask_is(o, "state", PENDING);
+}
+
+const char *authorization_shown(struct json_object *o, char ret[ASK_SHOWN_SIZE]) {
+        int i = authorization_state(o);
+
+        return i < 0 ? ask_shown(o, "state", ret) : _(authorization_states[i].shown);
 }
 
 enum colour authorization_colour(struct json_object *o) {

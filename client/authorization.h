@@ -16,6 +16,9 @@ int authorization_path(struct wire_path *path, const char *id);
 
 bool authorization_is_pending(struct json_object *o);
 
+/* Its state, to people; `ret` if it is of a newer daemon. */
+const char *authorization_shown(struct json_object *o, char ret[ASK_SHOWN_SIZE]);
+
 enum colour authorization_colour(struct json_object *o);
 
 /* How one that is over counts. */

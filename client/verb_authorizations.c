@@ -24,8 +24,9 @@ enum column {
         COLUMN_MAX,
 };
 
-static const char *const authorizations_titles[COLUMN_MAX] = { "ID", "CREDENTIAL", "SUBJECT",
-                                                               "STATE", "EXPIRES" };
+static const char *const authorizations_titles[COLUMN_MAX] = { N_("ID"), N_("CREDENTIAL"),
+                                                               N_("SUBJECT"), N_("STATE"),
+                                                               N_("EXPIRES") };
 
 struct authorizations_row {
         char texts[COLUMN_MAX][ASK_SHOWN_SIZE];
@@ -34,11 +35,12 @@ struct authorizations_row {
 
 static void authorizations_make_row(struct json_object *o, int64_t now,
                                     struct authorizations_row *ret) {
-        static const char *const keys[COLUMN_EXPIRES] = { "id", "credential", "subject", "state" };
+        static const char *const keys[COLUMN_STATE] = { "id", "credential", "subject" };
         const int64_t at = ask_number(o, "expires_at");
 
-        for (int c = 0; c < COLUMN_EXPIRES; c++)
+        for (int c = 0; c < COLUMN_STATE; c++)
                 ret->cells[c] = ask_shown(o, keys[c], ret->texts[c]);
+        ret->cells[COLUMN_STATE] = authorization_shown(o, ret->texts[COLUMN_STATE]);
         ret->cells[COLUMN_EXPIRES] = at >= 0 && authorization_is_pending(o)
                                              ? words_when(at, now, ret->texts[COLUMN_EXPIRES])
                                              : "-";
@@ -50,17 +52,20 @@ static void authorizations_print_table(struct json_object *list, int64_t now) {
                 { COLUMN_CREDENTIAL, 4 }, { COLUMN_EXPIRES, 0 },     { COLUMN_SUBJECT, 0 }
         };
         struct table table = { .columns = COLUMN_MAX };
+        const char *titles[COLUMN_MAX];
         struct authorizations_row row;
         struct screen screen;
 
         screen_look(&screen);
-        table_measure(&table, authorizations_titles);
+        for (int c = 0; c < COLUMN_MAX; c++)
+                titles[c] = _(authorizations_titles[c]);
+        table_measure(&table, titles);
         for (size_t i = 0; i < json_object_array_length(list); i++) {
                 authorizations_make_row(json_object_array_get_idx(list, i), now, &row);
                 table_measure(&table, row.cells);
         }
         table_fit(&table, &screen, yielding, sizeof(yielding) / sizeof(yielding[0]));
-        table_print(&table, authorizations_titles, COLUMN_STATE, COLOUR_NONE);
+        table_print(&table, titles, COLUMN_STATE, COLOUR_NONE);
         for (size_t i = 0; i < json_object_array_length(list); i++) {
                 struct json_object *o = json_object_array_get_idx(list, i);
 

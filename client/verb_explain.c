@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "client/ask.h"
+#include "client/columns.h"
 #include "client/message.h"
 #include "client/protocol.h"
 #include "client/screen.h"
@@ -19,30 +20,49 @@
 
 #define EXPLAIN_INDENT 10
 
-static void explain_print_process(struct json_object *o, const struct screen *screen) {
-        const int64_t uid = ask_number(o, "uid");
-        const struct passwd *user = uid < 0 ? NULL : getpwuid((uid_t) uid);
-        char text[ASK_SHOWN_SIZE], line[2 * ASK_SHOWN_SIZE];
+/* "4 24 27", or "". Returns `ret`. */
+static char *explain_groups(struct json_object *o, char ret[ASK_SENTENCE_SIZE]) {
         struct json_object *groups;
-        size_t len;
+        size_t len = 0;
 
-        len = (size_t) snprintf(line, sizeof(line),
-                                "%" PRId64 ": user %" PRId64 "%s%s%s, group %" PRId64,
-                                ask_number(o, "pid"), uid, user ? " (" : "",
-                                user ? user->pw_name : "", user ? ")" : "", ask_number(o, "gid"));
-        if (json_object_object_get_ex(o, "groups", &groups) &&
-            json_object_is_type(groups, json_type_array))
-                for (size_t i = 0; i < json_object_array_length(groups) && len < 1024; i++)
-                        len += (size_t) snprintf(
-                                line + len, sizeof(line) - len, "%s%" PRId64, i ? " " : ", groups ",
-                                json_object_get_int64(json_object_array_get_idx(groups, i)));
+        *ret = '\0';
+        if (!json_object_object_get_ex(o, "groups", &groups) ||
+            !json_object_is_type(groups, json_type_array))
+                return ret;
+        for (size_t i = 0; i < json_object_array_length(groups) && len < ASK_SENTENCE_SIZE; i++)
+                len += (size_t) snprintf(
+                        ret + len, ASK_SENTENCE_SIZE - len, "%s%" PRId64, i ? " " : "",
+                        json_object_get_int64(json_object_array_get_idx(groups, i)));
+        return ret;
+}
+
+/* "1000 (alice)". Returns `ret`. */
+static char *explain_user(int64_t uid, char ret[ASK_SENTENCE_SIZE]) {
+        const struct passwd *user = uid < 0 ? NULL : getpwuid((uid_t) uid);
+
+        (void) snprintf(ret, ASK_SENTENCE_SIZE, "%" PRId64 "%s%s%s", uid, user ? " (" : "",
+                        user ? user->pw_name : "", user ? ")" : "");
+        return ret;
+}
+
+static void explain_print_process(struct json_object *o, const struct screen *screen) {
+        char user[ASK_SENTENCE_SIZE], groups[ASK_SENTENCE_SIZE], text[ASK_SHOWN_SIZE];
+        char who[3 * ASK_SENTENCE_SIZE], line[3 * ASK_SENTENCE_SIZE + ASK_SHOWN_SIZE];
+        const long pid = (long) ask_number(o, "pid"), gid = (long) ask_number(o, "gid");
+
+        (void) explain_user(ask_number(o, "uid"), user);
+        if (*explain_groups(o, groups))
+                (void) snprintf(who, sizeof(who), _("%ld: user %s, group %ld, groups %s"), pid,
+                                user, gid, groups);
+        else
+                (void) snprintf(who, sizeof(who), _("%ld: user %s, group %ld"), pid, user, gid);
         if (ask_text(o, "unit"))
-                (void) snprintf(line + len, sizeof(line) - len, ", unit %s",
+                (void) snprintf(line, sizeof(line), _("%s, unit %s"), who,
                                 ask_shown(o, "unit", text));
         else
-                (void) snprintf(line + len, sizeof(line) - len, "; unit unknown: %s",
+                (void) snprintf(line, sizeof(line), _("%s; unit unknown: %s"), who,
                                 ask_shown(o, "unit_unknown", text));
-        table_wrap(screen, line, printf("%-9s ", "process"), EXPLAIN_INDENT);
+        table_wrap(screen, line, table_print_label(_("process"), EXPLAIN_INDENT), EXPLAIN_INDENT);
 }
 
 static bool explain_is_allowed(struct json_object *o, const char *key) {
@@ -53,20 +73,50 @@ static bool explain_is_allowed(struct json_object *o, const char *key) {
                json_object_get_boolean(allowed);
 }
 
-static void explain_print(struct json_object *o, const char *key, const struct screen *screen) {
+/* What the daemon explains is English. Who reads another language is told first which rule it was. */
+static const struct {
+        const char *rule; /* as the daemon calls it; it has none for connect */
+        const char *sentence;
+} explain_rules[] = {
+        { "users", N_("a rule for its user") },
+        { "groups", N_("a rule for one of its groups") },
+        { "units", N_("a rule for its systemd unit") },
+        { "open", N_("there is no rule: whoever can connect may") },
+        { "root", N_("root always may") },
+        { "self", N_("it runs as the user of bearerd") },
+        { "none", N_("no rule matches it") },
+};
+
+static const char *explain_lead(struct json_object *part, bool allowed) {
+        for (size_t i = 0; i < sizeof(explain_rules) / sizeof(explain_rules[0]); i++)
+                if (ask_is(part, "rule", explain_rules[i].rule))
+                        return message_other(explain_rules[i].sentence);
+        if (ask_text(part, "rule"))
+                return NULL; /* of a newer daemon */
+        return message_other(allowed ? N_("it reaches the socket")
+                                     : N_("the modes on the way to the socket keep it out"));
+}
+
+/* The key "use" is `label` to people. */
+static void explain_print(struct json_object *o, const char *key, const char *label,
+                          const struct screen *screen) {
         const bool allowed = explain_is_allowed(o, key);
         const enum colour colour = !screen->colour ? COLOUR_NONE
                                    : allowed       ? COLOUR_GOOD
                                                    : COLOUR_BAD;
-        char text[ASK_SHOWN_SIZE];
+        const char *answer = allowed ? _("yes") : _("no"), *lead;
+        char text[ASK_SHOWN_SIZE], line[ASK_SENTENCE_SIZE + ASK_SHOWN_SIZE];
         struct json_object *part;
 
         if (!json_object_object_get_ex(o, key, &part))
                 return;
-        (void) printf("%-9s %s%s%s", key, screen_colour_on(colour), allowed ? "yes" : "no",
-                      screen_colour_off(colour));
-        table_wrap(screen, ask_shown(part, "explanation", text),
-                   EXPLAIN_INDENT + printf(": ") + (allowed ? 3 : 2), EXPLAIN_INDENT);
+        (void) table_print_label(label, EXPLAIN_INDENT);
+        (void) printf("%s%s%s: ", screen_colour_on(colour), answer, screen_colour_off(colour));
+        lead = explain_lead(part, allowed);
+        (void) snprintf(line, sizeof(line), lead ? _("%s (%s)") : "%s%s", lead ? lead : "",
+                        ask_shown(part, "explanation", text));
+        table_wrap(screen, line, EXPLAIN_INDENT + columns_count(answer, strlen(answer)) + 2,
+                   EXPLAIN_INDENT);
 }
 
 int verb_explain(const struct call *call) {
@@ -96,9 +146,9 @@ int verb_explain(const struct call *call) {
         else {
                 screen_look(&screen);
                 explain_print_process(o, &screen);
-                explain_print(o, "connect", &screen);
-                explain_print(o, "use", &screen);
-                explain_print(o, "admin", &screen);
+                explain_print(o, "connect", _("connect"), &screen);
+                explain_print(o, "use", _("use"), &screen);
+                explain_print(o, "admin", _("admin"), &screen);
                 r = finish();
         }
         return r == EXIT_DONE && !may ? EXIT_DENIED : r;

@@ -40,36 +40,63 @@ struct watch {
         size_t n_lines;
 };
 
+static const struct {
+        const char *type; /* of the event */
+        const char *shown;
+} watch_types[] = {
+        { "token", N_("new token") },
+        { "authorization_required", N_("unauthorized") },
+        { "failing", N_("failing") },
+        { "recovered", N_("recovered") },
+};
+
+static const char *watch_type(const char *type) {
+        for (size_t i = 0; i < sizeof(watch_types) / sizeof(watch_types[0]); i++)
+                if (strcmp(type, watch_types[i].type) == 0)
+                        return _(watch_types[i].shown);
+        return type; /* of a newer daemon */
+}
+
+/* "bot", or "bot (alice)". Returns `ret`. */
+static char *watch_who(struct json_object *o, char ret[ASK_SHOWN_SIZE]) {
+        const char *text = ask_text(o, "subject");
+        char credential[ASK_SHOWN_SIZE], subject[ASK_SHOWN_SIZE];
+
+        (void) ask_shown(o, "credential", credential);
+        (void) ask_shown(o, "subject", subject);
+        if (text && *text)
+                (void) snprintf(ret, ASK_SHOWN_SIZE, "%.64s (%.*s)", credential,
+                                (int) columns_fit(subject, WATCH_SUBJECT), subject);
+        else
+                (void) snprintf(ret, ASK_SHOWN_SIZE, "%s", credential);
+        return ret;
+}
+
 /* "14:02:11  failing  bot (alice): coze.cn could not ..." */
 static void watch_note(struct watch *w, const char *type, struct json_object *o) {
-        char credential[ASK_SHOWN_SIZE], subject[ASK_SHOWN_SIZE], reason[ASK_SHOWN_SIZE] = "";
-        const bool has_subject = ask_text(o, "subject") && *ask_text(o, "subject");
-        char clock[16] = "", when[WORDS_SPAN_SIZE], text[3 * ASK_SHOWN_SIZE];
+        char who[ASK_SHOWN_SIZE], reason[ASK_SHOWN_SIZE], text[3 * ASK_SHOWN_SIZE];
+        char clock[16] = "", when[WORDS_SPAN_SIZE];
         time_t at = (time_t) ask_number(o, "at");
         struct tm tm;
-        char *line;
 
         if (w->n_lines == WATCH_LINES) {
                 memmove(w->lines[0], w->lines[1], sizeof(w->lines) - sizeof(w->lines[0]));
                 w->n_lines--;
         }
-        line = w->lines[w->n_lines++];
         if (localtime_r(&at, &tm))
                 (void) strftime(clock, sizeof(clock), "%H:%M:%S", &tm);
+        (void) watch_who(o, who);
+        type = watch_type(type);
         if (ask_text(o, "error_description"))
-                (void) snprintf(
-                        reason, sizeof(reason), ": %s",
-                        words_clean(ask_text(o, "error_description"), subject, sizeof(subject)));
+                (void) snprintf(text, sizeof(text), "%s  %s  %s: %s", clock, type, who,
+                                ask_shown(o, "error_description", reason));
         else if (ask_number(o, "expires_at") >= 0)
-                (void) snprintf(reason, sizeof(reason), ", ends %s",
+                (void) snprintf(text, sizeof(text), _("%s  %s  %s, ends %s"), clock, type, who,
                                 words_when(ask_number(o, "expires_at"), at, when));
-        if (has_subject)
-                (void) ask_shown(o, "subject", subject);
-        (void) snprintf(text, sizeof(text), "%s  %.24s  %s%s%.*s%s%s", clock, type,
-                        ask_shown(o, "credential", credential), has_subject ? " (" : "",
-                        has_subject ? (int) columns_fit(subject, WATCH_SUBJECT) : 0, subject,
-                        has_subject ? ")" : "", reason);
-        (void) words_clean(text, line, sizeof(w->lines[0])); /* cuts whole characters */
+        else
+                (void) snprintf(text, sizeof(text), "%s  %s  %s", clock, type, who);
+        (void) words_clean(text, w->lines[w->n_lines++],
+                           sizeof(w->lines[0])); /* cuts whole characters */
 }
 
 /* A line, and no more. */

@@ -16,11 +16,22 @@ TREE = pathlib.Path(sys.argv[1]).resolve()
 PO = TREE / "client" / "po"
 MARKS = {"_", "N_", "message_n"}  # what goes through the catalogue
 PRINTERS = {"say", "puts", "printf", "fputs"}  # what writes to people
+MAKERS = {"snprintf", "strcpy", "stpcpy"}  # what makes something of it before
 TOKEN = re.compile(r'/\*.*?\*/|//[^\n]*|^[ \t]*#[^\n]*(?:\\\n[^\n]*)*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\''
                    r'|[A-Za-z_]\w*|\S', re.DOTALL | re.MULTILINE)
 LITERAL = r'"((?:\\.|[^"\\])*)"'
 SENTENCE = re.compile(r"[A-Za-z][a-z']+,? [a-z]{2,}")  # two words
 FORMAT = re.compile(r"%[-+ #0]*(?:\*|\d+)?(?:\.(?:\*|\d+))?(?:hh|h|ll|l|j|z|t)?[a-zA-Z]|\\[a-z]|\\033\S+")
+
+COMMAND = re.compile(r"\bbearerctl( [a-z]+)?| --[a-z-]+")
+
+SILENT = {"client/events.c", "client/wire.c"}  # they speak HTTP, to the daemon
+
+# Words, but for programs, or the same in each language.
+FOR_PROGRAMS = {
+    "client/ask.c": {"; logid "},
+    "client/bearerctl.c": {"NAME -- COMMAND...", "[OPTION...] "},
+}
 
 
 def unescape(text):
@@ -50,8 +61,12 @@ def texts(source):
 
 
 def is_for_people(text, calls):
-    bare = FORMAT.sub("", text)
-    return bool(SENTENCE.search(bare) or (calls and calls[0] in PRINTERS and re.search("[A-Za-z]{2}", bare)))
+    bare = COMMAND.sub("", FORMAT.sub("", text))
+    if SENTENCE.search(bare):
+        return True
+    called = calls[0] if calls else None
+    return bool(called in PRINTERS and re.search("[A-Za-z]{2}", bare) or
+                called in MAKERS and re.search(r"(?<![\w/])[a-z]{3,}(?![\w/\"])", bare))
 
 
 class Source(unittest.TestCase):
@@ -65,7 +80,9 @@ class Source(unittest.TestCase):
     def test_what_is_for_people(self):
         for text, calls, expected in (("the daemon is back", ("say",), True), ("ready", ("puts",), True),
                                       ("%s: %s\n", ("say",), False), ("pending", ("ask_is",), False),
-                                      ("cannot wait", (), True), ("%-9s ", ("printf",), False)):
+                                      ("cannot wait", (), True), ("%-9s ", ("printf",), False),
+                                      (", ends %s", ("snprintf",), True), ("%s_%s", ("snprintf",), False),
+                                      ("bearerctl set %s", ("printf",), False), ("state", ("strcpy",), True)):
             self.assertEqual(is_for_people(text, calls), expected, text)
 
 
@@ -91,6 +108,21 @@ def entries(catalogue):
 
 
 class Sentences(unittest.TestCase):
+    def test_all_are_marked(self):
+        for file in sources():
+            name = str(file.relative_to(TREE))
+            if name in SILENT:
+                continue
+            for line, text, calls in texts(file.read_text()):
+                if not (calls and calls[0] in MARKS) and is_for_people(text, calls):
+                    with self.subTest(text=text):
+                        self.assertIn(text, FOR_PROGRAMS.get(name, ()),
+                                      f"{name}:{line}: mark it with _(), and translate it in client/po/")
+
+    def test_exceptions_are_needed(self):
+        for name, exceptions in FOR_PROGRAMS.items():
+            self.assertLessEqual(exceptions, {text for _, text, _ in texts((TREE / name).read_text())}, name)
+
     def test_files_are_listed(self):
         listed = (PO / "POTFILES").read_text().split()
         self.assertEqual(listed, sorted(listed))
