@@ -21,9 +21,10 @@
 #include "client/table.h"
 #include "client/words.h"
 
-#define STATUS_INDENT         10
-#define STATUS_SUBJECT_COLUMN 14
-#define STATUS_PAGE           100 /* subjects in one answer */
+#define STATUS_INDENT      10
+#define STATUS_STATE_WIDTH 14 /* of the columns of subjects */
+#define STATUS_GRANT_WIDTH 16
+#define STATUS_PAGE        100 /* subjects in one answer */
 
 /* One credential */
 
@@ -152,9 +153,9 @@ static void status_print_subject(struct json_object *o, const struct screen *scr
                 (void) words_when(grant, now, when);
         state = credential_state(o, screen->colour, &colour, text);
         (void) fputs(screen_colour_on(colour), stdout);
-        (void) table_print_label(state, STATUS_SUBJECT_COLUMN);
+        (void) table_print_label(state, STATUS_STATE_WIDTH);
         (void) fputs(screen_colour_off(colour), stdout);
-        (void) table_print_label(when, STATUS_SUBJECT_COLUMN);
+        (void) table_print_label(when, STATUS_GRANT_WIDTH);
         (void) puts(ask_shown(o, "subject", text));
 }
 
@@ -208,8 +209,8 @@ static int status_print_subjects(const struct call *call) {
 
         screen_look(&screen);
         if (call->form != FORM_JSON) {
-                (void) table_print_label(_("STATE"), STATUS_SUBJECT_COLUMN);
-                (void) table_print_label(_("GRANT ENDS"), STATUS_SUBJECT_COLUMN);
+                (void) table_print_label(_("STATE"), STATUS_STATE_WIDTH);
+                (void) table_print_label(_("GRANT ENDS"), STATUS_GRANT_WIDTH);
                 (void) puts(_("SUBJECT"));
         }
         do {

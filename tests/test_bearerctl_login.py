@@ -1012,8 +1012,8 @@ class Subjects(Case):
         code, out, err = self.run_ctl("status", "site", "--subjects")
         self.assertEqual((code, err), (0, ""))
         lines = out.splitlines()
-        self.assertEqual(lines[0], "STATE         GRANT ENDS    SUBJECT")
-        self.assertEqual([line[28:] for line in lines[1:]], names)
+        self.assertEqual(lines[0], "STATE         GRANT ENDS      SUBJECT")
+        self.assertEqual([line[30:] for line in lines[1:]], names)
         self.assertRegex(lines[1], r"^ready         in \d+d(?: \d+h)?  +user-000$")
         self.assertEqual(len(daemon.requests), 3)
         code, out, _ = self.run_ctl("status", "site", "--subjects", "--json")
@@ -1023,10 +1023,10 @@ class Subjects(Case):
         self.daemon({self.PATH: answer(body={"subjects": [
             {"subject": "a\x1bb", "state": "authorization_required"}, {"subject": ""}, 5]})})
         self.expect(["status", "site", "--subjects"], 0, """\
-STATE         GRANT ENDS    SUBJECT
-unauthorized  -             a b
--             -             -
--             -             -
+STATE         GRANT ENDS      SUBJECT
+unauthorized  -               a b
+-             -               -
+-             -               -
 """)
 
     def test_errors(self):
