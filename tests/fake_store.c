@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/list.h"
+#include "base/table.h"
 
 enum item_change {
         ITEM_PUT,
@@ -13,7 +15,8 @@ enum item_change {
 
 /* A row, or a change on its way to become one. */
 struct item {
-        struct item *next;
+        struct list_link link;
+        struct table_node node; /* of a row; its key is the name, a line feed and the subject */
         enum item_change change;
         bool is_damaged;
         struct record record; /* all of it owned */
@@ -23,8 +26,9 @@ struct item {
 
 struct fake_store {
         struct store store;
-        struct item *rows;
-        struct item *waiting; /* the oldest first */
+        struct list_link rows;    /* struct item; the newest first */
+        struct table index;       /* of them */
+        struct list_link waiting; /* struct item; the oldest first */
         size_t n_fail;
         int fail;
         int refuse;
@@ -36,9 +40,18 @@ static void *must(void *p) {
         return p;
 }
 
+static char *item_key(const char *credential, const char *subject) {
+        char *key = must(malloc(strlen(credential) + 1 + strlen(subject) + 1));
+
+        (void) strcpy(stpcpy(stpcpy(key, credential), "\n"), subject);
+        return key;
+}
+
 static struct item *item_new(const char *credential, const char *subject) {
         struct item *item = must(calloc(1, sizeof(*item)));
 
+        list_init(&item->link);
+        item->node.key = item_key(credential, subject);
         item->record.credential = must(strdup(credential));
         item->record.subject = must(strdup(subject));
         return item;
@@ -57,6 +70,8 @@ static struct item *item_copy(const struct record *record) {
 }
 
 static struct item *item_free(struct item *item) {
+        list_remove(&item->link);
+        free((char *) item->node.key);
         free((char *) item->record.credential);
         free((char *) item->record.subject);
         item->record.secret = secret_unref(item->record.secret);
@@ -64,35 +79,39 @@ static struct item *item_free(struct item *item) {
         return NULL;
 }
 
-static void item_free_list(struct item **list) {
-        while (*list) {
-                struct item *next = (*list)->next;
-
-                (void) item_free(*list);
-                *list = next;
-        }
+static struct item *item_first(const struct list_link *list) {
+        return list_is_empty(list) ? NULL : list_entry(list->next, struct item, link);
 }
 
-/* Where the row is linked in, or the end of the list. */
-static struct item **item_find(struct item **list, const char *credential, const char *subject) {
-        while (*list && (strcmp((*list)->record.credential, credential) != 0 ||
-                         strcmp((*list)->record.subject, subject) != 0))
-                list = &(*list)->next;
-        return list;
+static void item_free_list(struct list_link *list) {
+        while (!list_is_empty(list))
+                (void) item_free(item_first(list));
+}
+
+#define for_each_row(row, f)                                                                       \
+        for (struct list_link *l_ = (f)->rows.next;                                                \
+             l_ != &(f)->rows && ((row) = list_entry(l_, struct item, link), true); l_ = l_->next)
+
+static struct item *fake_store_find(const struct fake_store *f, const char *credential,
+                                    const char *subject) {
+        char *key = item_key(credential, subject);
+        struct table_node *node = table_find(&f->index, key);
+
+        free(key);
+        return node ? table_entry(node, struct item, node) : NULL;
 }
 
 static void fake_store_drop(struct fake_store *f, const char *credential, const char *subject) {
-        struct item **at = item_find(&f->rows, credential, subject), *gone = *at;
+        struct item *gone = fake_store_find(f, credential, subject);
 
         if (!gone)
                 return;
-        *at = gone->next;
+        table_remove(&f->index, &gone->node);
         (void) item_free(gone);
 }
 
 static int fake_store_give(struct fake_store *f, struct item *item, store_done_fn *done,
                            void *user) {
-        struct item **end = &f->waiting;
         int r = f->refuse;
 
         if (r < 0) {
@@ -102,9 +121,7 @@ static int fake_store_give(struct fake_store *f, struct item *item, store_done_f
         }
         item->done = done;
         item->user = user;
-        while (*end)
-                end = &(*end)->next;
-        *end = item;
+        list_append(&f->waiting, &item->link);
         return 0;
 }
 
@@ -132,7 +149,7 @@ static int fake_store_mark(void *self, const char *credential, const char *subje
 static int fake_store_get(void *self, const char *credential, const char *subject, struct why *why,
                           struct record *ret) {
         struct fake_store *f = self;
-        const struct item *row = *item_find(&f->rows, credential, subject);
+        const struct item *row = fake_store_find(f, credential, subject);
         struct secret *copy;
 
         if (!row)
@@ -159,24 +176,27 @@ static int fake_store_show(const struct item *item, store_row_fn *row, void *use
 
 static int fake_store_each(void *self, store_row_fn *row, void *user, struct why *why) {
         struct fake_store *f = self;
+        const struct item *item;
         int r = 0;
 
         (void) why;
-        for (const struct item *item = f->rows; r == 0 && item; item = item->next)
+        for_each_row(item, f) {
                 r = fake_store_show(item, row, user);
+                if (r != 0)
+                        break;
+        }
         return r;
 }
 
 /* The row of this credential that comes next after `after`, or NULL. */
 static const struct item *fake_store_next(const struct fake_store *f, const char *credential,
                                           const char *after) {
-        const struct item *next = NULL;
+        const struct item *next = NULL, *item;
 
-        for (const struct item *item = f->rows; item; item = item->next)
-                if (strcmp(item->record.credential, credential) == 0 &&
-                    (!after || strcmp(item->record.subject, after) > 0) &&
-                    (!next || strcmp(item->record.subject, next->record.subject) < 0))
-                        next = item;
+        for_each_row(item, f) if (strcmp(item->record.credential, credential) == 0 &&
+                                  (!after || strcmp(item->record.subject, after) > 0) &&
+                                  (!next || strcmp(item->record.subject, next->record.subject) < 0))
+                next = item;
         return next;
 }
 
@@ -205,6 +225,10 @@ struct fake_store *fake_store_new(void) {
                 .page = fake_store_page,
                 .self = f,
         };
+        list_init(&f->rows);
+        list_init(&f->waiting);
+        if (table_init(&f->index, &random_system) < 0) /* its order shows nowhere */
+                abort();
         return f;
 }
 
@@ -213,6 +237,7 @@ struct fake_store *fake_store_free(struct fake_store *f) {
                 return NULL;
         item_free_list(&f->rows);
         item_free_list(&f->waiting);
+        table_done(&f->index);
         free(f);
         return NULL;
 }
@@ -223,8 +248,8 @@ struct store *fake_store_seam(struct fake_store *f) {
 
 static void fake_store_link(struct fake_store *f, struct item *row) {
         fake_store_drop(f, row->record.credential, row->record.subject);
-        row->next = f->rows;
-        f->rows = row;
+        list_append(f->rows.next, &row->link); /* before the first */
+        table_insert(&f->index, &row->node);
 }
 
 void fake_store_set(struct fake_store *f, const struct record *record) {
@@ -232,7 +257,7 @@ void fake_store_set(struct fake_store *f, const struct record *record) {
 }
 
 void fake_store_damage(struct fake_store *f, const char *credential, const char *subject) {
-        ((struct item *) must(*item_find(&f->rows, credential, subject)))->is_damaged = true;
+        ((struct item *) must(fake_store_find(f, credential, subject)))->is_damaged = true;
 }
 
 void fake_store_refuse_next(struct fake_store *f, int r) {
@@ -256,7 +281,7 @@ static int fake_store_apply(struct fake_store *f, struct item *item) {
         if (item->change == ITEM_REMOVE) {
                 fake_store_drop(f, credential, subject);
         } else {
-                struct item *row = *item_find(&f->rows, credential, subject);
+                struct item *row = fake_store_find(f, credential, subject);
 
                 if (row)
                         row->record.in_doubt = true;
@@ -268,12 +293,12 @@ static int fake_store_apply(struct fake_store *f, struct item *item) {
 }
 
 static void fake_store_complete_one(struct fake_store *f) {
-        struct item *item = f->waiting;
+        struct item *item = item_first(&f->waiting);
         store_done_fn *done = item->done;
         void *user = item->user;
         int r;
 
-        f->waiting = item->next;
+        list_remove(&item->link);
         if (f->n_fail > 0) {
                 f->n_fail--;
                 r = f->fail;
@@ -288,7 +313,7 @@ static void fake_store_complete_one(struct fake_store *f) {
 size_t fake_store_complete(struct fake_store *f, size_t n) {
         size_t completed = 0;
 
-        for (; completed < n && f->waiting; completed++)
+        for (; completed < n && !list_is_empty(&f->waiting); completed++)
                 fake_store_complete_one(f);
         return completed;
 }
@@ -302,10 +327,10 @@ void fake_store_crash(struct fake_store *f) {
 }
 
 void fake_store_tear(struct fake_store *f, size_t n) {
-        for (; n > 0 && f->waiting; n--) {
-                struct item *item = f->waiting;
+        for (; n > 0 && !list_is_empty(&f->waiting); n--) {
+                struct item *item = item_first(&f->waiting);
 
-                f->waiting = item->next;
+                list_remove(&item->link);
                 (void) fake_store_apply(f, item);
         }
 }
@@ -313,15 +338,11 @@ void fake_store_tear(struct fake_store *f, size_t n) {
 size_t fake_store_waiting(const struct fake_store *f) {
         size_t n = 0;
 
-        for (const struct item *item = f->waiting; item; item = item->next)
+        for (const struct list_link *l = f->waiting.next; l != &f->waiting; l = l->next)
                 n++;
         return n;
 }
 
 size_t fake_store_rows(const struct fake_store *f) {
-        size_t n = 0;
-
-        for (const struct item *item = f->rows; item; item = item->next)
-                n++;
-        return n;
+        return f->index.n;
 }
