@@ -247,6 +247,7 @@ static int change_take_up(struct broker *b, const struct conf_credential *c, str
                                 change_take_up_row, &page, why);
                 first = false;
         } while (r == 0 && page.n == BROKER_CHANGE_PAGE);
+        grants_plan(b->grants);
         return PASS(r);
 }
 

@@ -702,6 +702,7 @@ int broker_start(struct broker *b, struct why *why) {
         int r;
 
         r = b->parts.store->each(b->parts.store->self, broker_take_up, &walk, why);
+        grants_plan(b->grants);
         for (size_t i = 0; r == 0 && i < conf->n_credentials; i++)
                 r = broker_begin(b, conf->credentials[i], why);
         return PASS(r);

@@ -113,6 +113,26 @@ static void entry_drop_token(struct entry *e) {
         e->lifetime_us = 0;
 }
 
+const struct refusal *entry_refusal(const struct entry *e) {
+        static const struct refusal lost = { .kind = REFUSAL_TRANSIENT,
+                                             .message = "out of memory",
+                                             .retry_after_us = -1 };
+
+        return e->refusal ? e->refusal : &lost;
+}
+
+static void entry_keep_refusal(struct entry *e, const struct refusal *refusal) {
+        if (!e->refusal)
+                e->refusal = malloc(sizeof(*e->refusal));
+        if (e->refusal)
+                *e->refusal = *refusal;
+}
+
+static void entry_forget_refusal(struct entry *e) {
+        free(e->refusal);
+        e->refusal = NULL;
+}
+
 struct entry *entry_free(struct entry *e) {
         if (!e)
                 return NULL;
@@ -129,6 +149,7 @@ struct entry *entry_free(struct entry *e) {
         if (e->subject && *e->subject)
                 e->pool->n_subjects--;
         variant_done(&e->variant);
+        entry_forget_refusal(e);
         free(e->subject);
         free(e->key);
         free(e);
@@ -183,8 +204,9 @@ static bool refusal_is_final(enum refusal_kind kind) {
 /* Without an answer of the provider it is the store that has lost it. */
 static void entry_describe_lost_grant(const struct entry *e, const char *said, struct answer *a) {
         const struct conf_credential *c = e->pool->credential;
-        const char *who = e->refusal.http_status > 0 ? c->provider->name : "bearerd";
-        const char *what = e->refusal.http_status > 0 ? "has ended" : "cannot use";
+        const bool said_so = entry_refusal(e)->http_status > 0;
+        const char *who = said_so ? c->provider->name : "bearerd";
+        const char *what = said_so ? "has ended" : "cannot use";
         const char *quote = *e->subject ? "'" : "";
 
         (void) why_set(&a->why, 0,
@@ -203,7 +225,7 @@ static const struct refusal *entry_trouble(const struct entry *e) {
         const struct refusal *f;
 
         if (e->failures > 0)
-                return &e->refusal;
+                return entry_refusal(e);
         f = upstream_trouble(e->pool->upstream, e->pool->lane);
         return f ? f : &unknown;
 }
@@ -256,7 +278,7 @@ static bool entry_has_hope(const struct entry *e, const struct ask *ask, mono_t 
         if (e->obtaining || !mono_before(now, opens))
                 return true;
         return e->failures < ENTRY_PATIENCE_N &&
-               (e->failures == 0 || !refusal_is_final(e->refusal.kind)) &&
+               (e->failures == 0 || !refusal_is_final(entry_refusal(e)->kind)) &&
                mono_until(now, opens) <= ENTRY_PATIENCE_US && !mono_before(ask->deadline, opens);
 }
 
@@ -284,7 +306,7 @@ static void entry_ask_timer(struct timer *t) {
         struct ask *ask = list_entry(t, struct ask, timer);
         struct entry *e = ask->entry;
         struct answer a = { .kind = ANSWER_TIMEOUT,
-                            .upstream = e->failures > 0 ? &e->refusal : NULL };
+                            .upstream = e->failures > 0 ? entry_refusal(e) : NULL };
 
         (void) why_set(&a.why, 0,
                        "%s has not answered within %" PRId64
@@ -574,6 +596,7 @@ static void entry_succeed(struct entry *e, struct exchange_result *result) {
                 log_info("credential=%s event=recovered failures=%u", e->pool->credential->name,
                          failures);
         e->failures = 0;
+        entry_forget_refusal(e);
         e->pool->outcomes[REFUSAL_NONE]++;
         e->not_before = (mono_t){ 0 };
         e->pool->last_refusal.kind = REFUSAL_NONE;
@@ -597,7 +620,7 @@ static void entry_succeed(struct entry *e, struct exchange_result *result) {
 }
 
 static void entry_log_failure(const struct entry *e, int64_t delay_us) {
-        const struct refusal *f = &e->refusal;
+        const struct refusal *f = entry_refusal(e);
         char message[REFUSAL_MESSAGE_MAX], advice[REFUSAL_MESSAGE_MAX], delay[32];
 
         log_write(
@@ -611,22 +634,22 @@ static void entry_log_failure(const struct entry *e, int64_t delay_us) {
 }
 
 /* The first failure in a row is news, and so is one for another reason. */
-static void entry_tell_failure(const struct entry *e, const struct refusal *before) {
+static void entry_tell_failure(const struct entry *e, bool is_news) {
         struct answer a = { .kind = ANSWER_UNAVAILABLE };
 
-        if (e->failures > 1 && e->refusal.kind == before->kind &&
-            strcmp(e->refusal.code, before->code) == 0)
+        if (!is_news)
                 return;
         entry_describe_failure(e, &a);
-        entry_tell(e, (struct change){
-                              .kind = a.kind == ANSWER_AUTHORIZATION_REQUIRED
-                                              ? CHANGE_AUTHORIZATION_REQUIRED
-                                              : CHANGE_FAILING,
-                              .reason = a.why.text,
-                              .refused = a.kind == ANSWER_UPSTREAM_ERROR,
-                              .upstream = e->refusal.http_status > 0 ? &e->refusal : NULL,
-                              .retry_us = a.retry_after_us,
-                      });
+        entry_tell(e,
+                   (struct change){
+                           .kind = a.kind == ANSWER_AUTHORIZATION_REQUIRED
+                                           ? CHANGE_AUTHORIZATION_REQUIRED
+                                           : CHANGE_FAILING,
+                           .reason = a.why.text,
+                           .refused = a.kind == ANSWER_UPSTREAM_ERROR,
+                           .upstream = entry_refusal(e)->http_status > 0 ? entry_refusal(e) : NULL,
+                           .retry_us = a.retry_after_us,
+                   });
 }
 
 /* Whatever has failed before, the next one has a date that it did not have: failures are counted anew. Now and then, or a
@@ -641,14 +664,15 @@ static void entry_forgive(struct entry *e) {
 }
 
 static void entry_fail(struct entry *e, const struct refusal *refusal) {
-        const struct refusal before = e->refusal;
+        const bool is_news = e->failures == 0 || entry_refusal(e)->kind != refusal->kind ||
+                             strcmp(entry_refusal(e)->code, refusal->code) != 0;
         int64_t base = refusal_is_final(refusal->kind) || refusal->kind == REFUSAL_NONSENSE
                                ? BACKOFF_STUBBORN_US
                                : BACKOFF_BASE_US;
         mono_t now = clock_mono(e->pool->clock);
         int64_t delay;
 
-        e->refusal = *refusal;
+        entry_keep_refusal(e, refusal);
         e->pool->outcomes[refusal->kind]++;
         e->failures++;
         delay = backoff_delay(e->failures, base, refusal->retry_after_us, e->pool->random);
@@ -657,7 +681,7 @@ static void entry_fail(struct entry *e, const struct refusal *refusal) {
         e->pool->last_refusal_at = clock_wall(e->pool->clock);
         entry_step(e, EVENT_FAILED);
         entry_log_failure(e, delay);
-        entry_tell_failure(e, &before);
+        entry_tell_failure(e, is_news);
         entry_sort_out(e);
         entry_plan(e);
 }
@@ -758,7 +782,7 @@ void entry_renounce(struct entry *e) {
         e->lapses = false;
         e->failures = 0;
         e->not_before = e->rejected_before = e->misdated_before = (mono_t){ 0 };
-        e->refusal = (struct refusal){ 0 };
+        entry_forget_refusal(e);
         entry_enter(e, e->obtaining ? ENTRY_FETCHING : ENTRY_IDLE);
         entry_plan(e); /* at once, for who waits */
 }

@@ -93,7 +93,8 @@ struct entry {
         mono_t not_before;      /* no exchange before this: back-off */
         mono_t rejected_before; /* no exchange because of a rejection before this */
         mono_t misdated_before; /* a wrong date counts as a failure like others before this */
-        struct refusal refusal; /* the last one */
+        struct refusal *refusal; /* the last one, until a token comes; NULL: there was none, or no
+                                  * memory to keep it: entry_refusal() */
 };
 
 /* Copies subject and variant. 0, -ENOMEM. */
@@ -126,6 +127,9 @@ void entry_retune(struct entry *e);
 
 /* Takes an ask back that is parked, without an answer. */
 void entry_withdraw(struct ask *ask);
+
+/* What its last exchange brought; of use while there are `failures`. Valid until its next one. */
+const struct refusal *entry_refusal(const struct entry *e);
 
 /* Somebody has used the token after the time to renew it. */
 void entry_nudge(struct entry *e);

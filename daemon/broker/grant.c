@@ -604,8 +604,16 @@ int grants_take_up(struct grants *gs, const struct conf_credential *c,
         g->obtained_at = metadata->obtained_at;
         g->expires_at = metadata->expires_at;
         g->in_doubt = metadata->in_doubt;
-        grant_plan(g);
         return 0;
+}
+
+void grants_plan(struct grants *gs) {
+        for (struct table_node *node = NULL; (node = table_next(&gs->table, node));) {
+                struct grant *g = table_entry(node, struct grant, node);
+
+                if (!timer_is_armed(&g->timer) && !g->rotation)
+                        grant_plan(g);
+        }
 }
 
 int grants_set(struct grants *gs, const struct conf_credential *c, const char *subject,

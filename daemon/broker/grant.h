@@ -90,9 +90,11 @@ int grants_reserve(struct grants *gs, size_t n_credentials);
  * are not in it leave memory, with nobody told, when their refresh tokens are on the disk. */
 void grants_adopt(struct grants *gs, const struct conf *conf);
 
-/* A row that was found at start; one that is known already is left alone. 0, -ENOMEM. */
+/* A row that was found at start; one that is known already is left alone. 0, -ENOMEM. After the
+ * last one, grants_plan(): how soon one is due depends on how many there are. */
 int grants_take_up(struct grants *gs, const struct conf_credential *c,
                    const struct record *metadata);
+void grants_plan(struct grants *gs);
 
 struct grant *grants_find(const struct grants *gs,
                           const char *key); /* cache_key(); NULL: there is none */

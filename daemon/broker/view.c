@@ -32,7 +32,7 @@ static const enum credential_state broker_states[ENTRY_STATE_MAX] = {
 static enum credential_state broker_entry_state(const struct entry *e) {
         if (e->turn.state == TURN_WAITS)
                 return lane_opens(e->pool->lane).us == 0 ? CREDENTIAL_RENEWING : CREDENTIAL_FAILING;
-        return e->state == ENTRY_FAILING && e->refusal.kind == REFUSAL_GRANT
+        return e->state == ENTRY_FAILING && entry_refusal(e)->kind == REFUSAL_GRANT
                        ? CREDENTIAL_AUTHORIZATION_REQUIRED
                        : broker_states[e->state];
 }
