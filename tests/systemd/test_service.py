@@ -24,6 +24,16 @@ SOCKET = "/run/bearerd/bearerd.sock"
 ETC = pathlib.Path("/etc/bearerd")
 DROP_INS = pathlib.Path("/etc/systemd/system/bearerd.service.d")
 UNCONFIGURED = "51ac013d405040e8a4b0a3d7f4d9e9d4"
+TPM = "swtpm:host=127.0.0.1,port=2321"  # what systemd was told when it booted
+
+# Holds one thread as a debugger does, until its process is killed: PTRACE_SEIZE, PTRACE_INTERRUPT, and __WALL for all of it.
+HOLD = """
+import ctypes, os, sys
+ptrace, tid = ctypes.CDLL(None).ptrace, int(sys.argv[1])
+assert ptrace(0x4206, tid, None, None) == 0 and ptrace(0x4207, tid, None, None) == 0
+while not os.WIFSIGNALED(status := os.waitpid(tid, 0x40000000)[1]):
+    print("held", flush=True)
+"""
 
 
 def run(*command, check=True, **more):
@@ -218,6 +228,33 @@ class Service(Booted):
         self.start()
         self.token()
 
+    @unittest.skipUnless(shutil.which("swtpm"), "NOT TESTED: there is no swtpm on this machine")
+    def test_tpm(self):
+        """The key of the database, sealed by a TPM: without that the database is nothing."""
+        self.configure("\n[credential mine]\nprovider = coze-test\ntype = pat\n\n[daemon]\nkey_file = %d/bearerd.key\n")
+        tpm, state = pathlib.Path("/srv/tpm"), pathlib.Path("/var/lib/bearerd")
+        tpm.mkdir()
+        shutil.rmtree(state, ignore_errors=True)
+        self.addCleanup(shutil.rmtree, state)
+        run("systemd-run", "--quiet", "--unit=swtpm", "swtpm", "socket", "--tpm2", "--tpmstate", f"dir={tpm}", "--server",
+            "type=tcp,port=2321,bindaddr=127.0.0.1", "--ctrl", "type=tcp,port=2322,bindaddr=127.0.0.1",
+            "--flags", "not-need-init,startup-clear")
+        self.addCleanup(run, "systemctl", "stop", "swtpm.service", check=False)
+        eventually(lambda: run("ss", "-Hltn", "sport = 2321").stdout, "the TPM listens")
+        (ETC / "new").write_bytes(os.urandom(32))
+        run("systemd-creds", "encrypt", "--with-key=tpm2", "--name=bearerd.key", f"{ETC}/new", f"{ETC}/bearerd.key.cred",
+            env={**os.environ, "SYSTEMD_TPM2_DEVICE": TPM})
+        (ETC / "new").unlink()
+        self.drop_in("key", f"LoadCredentialEncrypted=bearerd.key:{ETC}/bearerd.key.cred")
+        self.start()
+        run("bearerctl", "set", "mine", input="pat_0123456789abcdef")
+        run("systemctl", "restart", "swtpm.service")  # as the machine does; there is no resource manager to forget sessions
+        run("systemctl", "restart", "bearerd.service")
+        self.assertEqual(run("bearerctl", "get", "mine").stdout, "pat_0123456789abcdef\n")
+        self.assertFalse((state / "bearerd.key").exists())
+        run("systemctl", "stop", "swtpm.service")
+        self.assertNotEqual(run("systemctl", "restart", "bearerd.service", check=False).returncode, 0)
+
     def test_allow_units(self):
         """The unit of a caller is known under the unit's own sandbox."""
         self.configure("allow_units = app.service\n")
@@ -250,6 +287,11 @@ class Service(Booted):
         self.token("bearerctl", "--socket", "/run/bearerd/app1/bearerd.sock", "get", "bot")
         [event] = journal("BEARERD_EVENT=socket_unused", f"_SYSTEMD_INVOCATION_ID={show('bearerd.service', 'InvocationID')}")
         self.assertEqual(event["BEARERD_SOCKET"], "/run/bearerd/units.sock")
+        with Load("/run/bearerd/app1/bearerd.sock") as load:  # they stay with the service manager meanwhile
+            run("systemctl", "restart", "bearerd.service")
+            before = load.answers
+            eventually(lambda: load.answers > before + 20 or load.failures, "answers after a restart")
+        self.assertEqual(load.failures, [])
 
     def test_dynamic_user(self):
         self.configure()
@@ -274,6 +316,26 @@ class Service(Booted):
         self.assertNotEqual(show("bearerd.service", "MainPID"), pid)
         self.assertEqual(show("bearerd.service", "NRestarts"), "1")
         self.assertTrue(before)
+
+    def test_serving_thread_hangs(self):
+        """One of its threads is enough. What was stored stays; callers have their token."""
+        self.configure("\n[credential mine]\nprovider = coze-test\ntype = pat\n")
+        self.drop_in("watchdog", "WatchdogSec=1s\nRestartSec=100ms")
+        self.start()
+        run("bearerctl", "set", "mine", input="pat_0123456789abcdef")
+        pid = show("bearerd.service", "MainPID")
+        [thread] = [task for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
+                    if (task / "comm").read_text() == "bearerd-serve\n"]
+        with subprocess.Popen([sys.executable, "-c", HOLD, thread.name], stdout=subprocess.PIPE) as hold:
+            try:
+                self.assertEqual(hold.stdout.readline(), b"held\n")
+                self.token()
+                self.assertEqual(hold.wait(LIMIT_S), 0)
+            finally:
+                hold.kill()
+        self.assertNotEqual(show("bearerd.service", "MainPID"), pid)
+        self.assertEqual(show("bearerd.service", "NRestarts"), "1")
+        self.assertEqual(run("bearerctl", "get", "mine").stdout, "pat_0123456789abcdef\n")
 
     def test_killed(self):
         self.configure()
