@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/message.h"
@@ -116,6 +117,8 @@ int ask_print_object(struct json_object *o) {
 /* What went wrong */
 
 static int ask_explain_unreachable(const char *socket, int r) {
+        struct stat s;
+
         if (r == -EACCES || r == -EPERM) {
                 say(_("you may not connect to %s: join the group that owns it "
                       "(see ls -l; then log in again), or ask for socket_mode and socket_group"),
@@ -131,6 +134,8 @@ static int ask_explain_unreachable(const char *socket, int r) {
                 say(_("the daemon at %s takes no more connections: it hangs or is overrun; "
                       "see journalctl -u bearerd"),
                     socket);
+        else if (stat(socket, &s) == 0 && !S_ISSOCK(s.st_mode))
+                say(_("%s is not a socket"), socket);
         else
                 say(_("no daemon at %s: %s\n"
                       "  the system's:  systemctl start bearerd\n"

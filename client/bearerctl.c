@@ -7,6 +7,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -338,10 +339,13 @@ static void help_print(void) {
 
 static void help_print_verb(const struct verb *verb) {
         const char *help = _(verb->help);
+        char usage[80];
 
-        (void) printf(_("Usage: bearerctl %s %s%s\n%c%s.\n\n"), verb->name,
-                      verb->options ? "[OPTION...] " : "", verb->operands,
-                      toupper((unsigned char) help[0]), help + 1);
+        (void) snprintf(usage, sizeof(usage), "%s%s%s%s", verb->name,
+                        verb->options ? " [OPTION...]" : "", *verb->operands ? " " : "",
+                        verb->operands);
+        (void) printf(_("Usage: bearerctl %s\n%c%s.\n\n"), usage, toupper((unsigned char) help[0]),
+                      help + 1);
         help_print_options(verb->options | OPTIONS_ALWAYS);
 }
 
@@ -507,11 +511,21 @@ static int parse(char **argv, struct parsed *p, const struct verb **ret_verb) {
         return EXIT_DONE;
 }
 
+/* Where a standard stream is closed, the next thing to be opened, say the daemon's socket, would take its place and get what
+ * is meant for it. What holds the place fails as the stream would; the command of exec does not get it. */
+static void hold_standard_streams(void) {
+        for (int fd = 0; fd <= 2; fd++)
+                if (fcntl(fd, F_GETFD) < 0)
+                        (void) open("/dev/null", (fd == 0 ? O_WRONLY : O_RDONLY) |
+                                                         O_CLOEXEC); /* the least free: fd */
+}
+
 int main(int argc, char **argv) {
         struct parsed p = { .call = { .min_ttl_s = -1, .wait_s = -1, .expires_at = -1 } };
         const struct verb *verb = NULL;
         int r;
 
+        hold_standard_streams();
         r = argc > 0 ? parse(argv, &p, &verb) : EXIT_USAGE;
         if (r != EXIT_DONE)
                 return r;

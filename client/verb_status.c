@@ -159,9 +159,9 @@ static void status_print_subject(struct json_object *o, const struct screen *scr
         (void) puts(ask_shown(o, "subject", text));
 }
 
-/* Prints a page; `after` becomes where the next one begins, or "". An exit code. */
+/* Prints a page; `after` becomes where the next one begins, or ""; *ret_n grows. An exit code. */
 static int status_print_page(const struct call *call, const struct screen *screen,
-                             char after[ASK_SHOWN_SIZE]) {
+                             char after[ASK_SHOWN_SIZE], size_t *ret_n) {
         AUTO(wire_answer_done) struct wire_answer answer = { 0 };
         AUTO(ask_json_putp) struct json_object *o = NULL;
         struct wire_path path;
@@ -193,6 +193,7 @@ static int status_print_page(const struct call *call, const struct screen *scree
         }
         if (r != EXIT_DONE)
                 return r;
+        *ret_n += json_object_array_length(list);
         next = ask_text(o, "next");
         if (next && (strlen(next) >= ASK_SHOWN_SIZE || strcmp(next, after) == 0)) {
                 say(_("%s: the daemon's pages do not end: see journalctl -u bearerd"), call->name);
@@ -205,6 +206,7 @@ static int status_print_page(const struct call *call, const struct screen *scree
 static int status_print_subjects(const struct call *call) {
         char after[ASK_SHOWN_SIZE] = "";
         struct screen screen;
+        size_t n = 0;
         int r;
 
         screen_look(&screen);
@@ -214,9 +216,13 @@ static int status_print_subjects(const struct call *call) {
                 (void) puts(_("SUBJECT"));
         }
         do {
-                r = status_print_page(call, &screen, after);
+                r = status_print_page(call, &screen, after, &n);
         } while (r == EXIT_DONE && *after && !ferror(stdout));
-        return r == EXIT_DONE ? finish() : r;
+        if (r != EXIT_DONE)
+                return r;
+        if (n == 0 && call->form != FORM_JSON)
+                say(_("%s: nobody has authorized it"), call->name);
+        return finish();
 }
 
 int verb_status(const struct call *call) {

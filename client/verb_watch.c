@@ -8,9 +8,11 @@
  */
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "client/ask.h"
 #include "client/columns.h"
@@ -165,12 +167,21 @@ static int watch_reconnect(struct watch *w) {
         return w->drawn ? watch_draw(w) : EXIT_DONE;
 }
 
+/* Nobody reads what is written: as with SIGPIPE, but without waiting for something to write. */
+static bool watch_is_over(void) {
+        struct pollfd p = { .fd = STDOUT_FILENO };
+
+        return poll(&p, 1, 0) > 0 && p.revents & (POLLERR | POLLHUP);
+}
+
 /* One turn. EXIT_DONE: go on. */
 static int watch_turn(struct watch *w) {
         char type[EVENTS_TYPE_SIZE];
         const char *data;
         int r;
 
+        if (watch_is_over())
+                return EXIT_FAILED;
         if (w->events.fd < 0)
                 return watch_reconnect(w);
         r = events_next(&w->events, WATCH_DRAW_MS, type, &data);

@@ -340,6 +340,28 @@ class Reaching(Case):
             s.bind(self.socket)
         self.expect_error(["list"], 3, self.socket, "Connection refused", "systemctl start bearerd")
 
+    def test_no_socket(self):
+        file = os.path.join(self.dir, "file")
+        pathlib.Path(file).touch()
+        for path in file, self.dir, "/dev/null":
+            self.expect(["list", "--socket", path], 3, "", f"bearerctl: {path} is not a socket\n")
+
+    def test_closed_streams(self):
+        """Nothing takes the place of a closed stream: no output goes to the daemon, no descriptor to a command."""
+        daemon = self.daemon({"GET /v1/token/bot": token_answer(), "GET /v1/credentials": answer(body={"credentials": []}),
+                              "GET /healthz": answer(), "GET /v1/events": b"HTTP/1.0 200 OK\r\nContent-Type: "
+                              b"text/event-stream\r\n\r\nevent: state\ndata: {}\n\n"})
+        for args in ["get", "bot"], ["status", "--json"], ["watch"], ["list", "--help"]:
+            done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", BEARERCTL, *args], env=self.env, capture_output=True,
+                                  timeout=TIMEOUT)
+            self.assertEqual((done.returncode, done.stderr.decode()),
+                             (1, "bearerctl: cannot write to standard output: Bad file descriptor\n"), args)
+        done = subprocess.run(["sh", "-c", '"$@" <&- 2>&-', "sh", BEARERCTL, "exec", "bot", "ls", "/proc/self/fd"],
+                              env=self.env, capture_output=True, timeout=TIMEOUT)
+        self.assertEqual((done.returncode, done.stdout.split()), (0, [b"0", b"1"]), "0: the directory")
+        for request in daemon.requests:
+            self.assertEqual(request.body, b"")
+
     def test_which_socket(self):
         runtime = os.path.join(self.dir, "run")
         os.makedirs(os.path.join(runtime, "bearerd"))
@@ -429,7 +451,7 @@ class Usage(Case):
     def test_help(self):
         code, out, err = self.run_ctl("--help")
         self.assertEqual((code, err), (0, ""))
-        self.assertLessEqual(len(out.splitlines()), 24)
+        texts = [out]
         for alias in (["-h"], ["help"], ["--help", "get", "bot"]):
             self.expect(alias, 0, out)
         verbs = re.findall(r"^  (\w+)(?: .*?)?  +\w", out, re.M)
@@ -442,9 +464,12 @@ class Usage(Case):
             self.assertIn(f"Usage: bearerctl {verb}", text)
             self.expect([verb, "--help"], 0, text)
             self.expect([verb, "-h"], 0, text)
-            out += text
-        for line in out.splitlines():
-            self.assertLessEqual(len(line), 80, line)
+            texts.append(text)
+        for text in texts:
+            self.assertLessEqual(len(text.splitlines()), 24, text)
+            for line in text.splitlines():
+                self.assertLessEqual(len(line), 80, line)
+                self.assertEqual(line, line.rstrip())
 
     def test_help_into_a_full_disk(self):
         with open("/dev/full", "w") as full:
@@ -920,6 +945,24 @@ class Json(Case):
             process.kill()
         self.check(line)
         self.assertEqual(json.loads(line), {"version": 1, **self.EVENT})
+
+    def test_watch_ends_with_its_reader(self):
+        """As tail -f does, without waiting for the next event."""
+        stream = f"event: state\ndata: {json.dumps(self.EVENT)}\n\n".encode()
+        stay = threading.Event()
+
+        class Pieces(list):
+            def __iter__(self):
+                yield b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + stream
+                stay.wait(TIMEOUT)
+
+        self.daemon({"GET /healthz": answer(), "GET /v1/events": Pieces()})
+        self.addCleanup(stay.set)
+        with subprocess.Popen([BEARERCTL, "watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              env=self.env) as process:
+            process.stdout.readline()
+            process.stdout.close()
+            self.assertEqual((process.wait(TIMEOUT), process.stderr.read()), (1, b""))
 
     def test_nothing_on_an_error(self):
         """A mistake is a sentence on standard error, never half an object."""

@@ -1029,6 +1029,12 @@ unauthorized  -               a b
 -             -               -
 """)
 
+    def test_nobody(self):
+        self.daemon({self.PATH: self.page([])})
+        self.expect(["status", "site", "--subjects"], 0, "STATE         GRANT ENDS      SUBJECT\n",
+                    "bearerctl: site: nobody has authorized it\n")
+        self.expect(["status", "site", "--subjects", "--json"], 0)
+
     def test_errors(self):
         daemon = self.daemon({})
         for reply, code, fragment in (

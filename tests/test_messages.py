@@ -30,7 +30,7 @@ SILENT = {"client/events.c", "client/wire.c"}  # they speak HTTP, to the daemon
 # Words, but for programs, or the same in each language.
 FOR_PROGRAMS = {
     "client/ask.c": {"; logid "},
-    "client/bearerctl.c": {"NAME -- COMMAND...", "[OPTION...] "},
+    "client/bearerctl.c": {"NAME -- COMMAND...", " [OPTION...]"},
 }
 
 
