@@ -257,6 +257,7 @@ int bearer_reject(struct bearer *client, struct bearer_token *token) {
                         if (strcmp(e->key, b->key) == 0 && e->body &&
                             strcmp(e->body->fingerprint, b->fingerprint) == 0) {
                                 strcpy(e->rejected, b->fingerprint);
+                                e->rejections++;
                                 client_drop_body(client, e);
                         }
         thread_leave(cancel_state);
@@ -268,12 +269,12 @@ int bearer_reject(struct bearer *client, struct bearer_token *token) {
 struct flight *flight_find(struct bearer *client, const struct key *k,
                            const struct bearer_request *rq, bool loop) {
         struct entry *e = client_entry(client, k);
-        const char *rejected = e ? e->rejected : "";
+        const uint64_t rejections = e ? e->rejections : 0;
 
         for (struct flight *f = client->flights; f; f = f->next)
                 if (f->loop == loop && f->rq->min_ttl_s == rq->min_ttl_s &&
                     f->rq->wait_s == rq->wait_s && strcmp(f->name, k->name) == 0 &&
-                    strcmp(f->rq->key, k->rest) == 0 && strcmp(f->rejected, rejected) == 0)
+                    strcmp(f->rq->key, k->rest) == 0 && f->rejections == rejections)
                         return f;
         return NULL;
 }
@@ -297,9 +298,9 @@ static int flight_ask(struct flight *f, const struct key *k, int64_t now_us) {
 
         if (f->soft && until_us > now_us + CLIENT_SOFT_US)
                 until_us = now_us + CLIENT_SOFT_US;
-        strcpy(f->rejected, e ? e->rejected : "");
-        r = request_format(f->name, f->rq, f->rejected, flight_wait_s(f->rq, until_us - now_us),
-                           &text, &len);
+        f->rejections = e ? e->rejections : 0;
+        r = request_format(f->name, f->rq, e ? e->rejected : "",
+                           flight_wait_s(f->rq, until_us - now_us), &text, &len);
         if (r < 0)
                 return r;
         exchange_done(&f->x);
@@ -440,8 +441,8 @@ static int flight_keep(struct flight *f, const struct key *k, const struct wire_
         struct entry *e = client_entry(f->client, k);
         struct body *b;
 
-        if (e && strcmp(e->rejected, a->fingerprint) == 0 && strcmp(e->rejected, f->rejected) != 0)
-                return 1; /* refused by the API since we asked */
+        if (e && e->rejections != f->rejections)
+                return 1; /* it may be the one that the API has refused since we asked */
         if (a->expires_in_s > 0 && left_us <= 0)
                 return 1; /* ended on its way: this process was stopped */
         b = body_new(f->name, f->rq->key, a->body, a->body_len, a->fingerprint, a->expires_at,

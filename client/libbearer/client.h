@@ -28,6 +28,7 @@ struct entry {
         uint32_t hash;
         struct body *body;                /* NULL: none that is of use */
         char rejected[TOKEN_FINGERPRINT]; /* to be said to the daemon; "" */
+        uint64_t rejections;              /* so far */
         int64_t since_us;
         char key[]; /* credential and request_key() */
 };
@@ -40,9 +41,9 @@ struct flight {
         char *name;                /* owned */
         struct bearer_request *rq; /* owned: a copy */
         int64_t until_us;
-        char rejected[TOKEN_FINGERPRINT]; /* said to the daemon; "" */
-        bool soft;                        /* the token is good, it was time to ask */
-        bool loop;                        /* driven by bearer_process() */
+        uint64_t rejections; /* of the entry, when it asked */
+        bool soft;           /* the token is good, it was time to ask */
+        bool loop;           /* driven by bearer_process() */
         bool done;
         bool final;             /* the daemon has answered: it holds for all who wait */
         struct failure failure; /* failure.r: 0 or how it ended */

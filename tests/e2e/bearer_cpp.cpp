@@ -31,7 +31,7 @@ static Owned<bearer_token> get(bearer *client, const char *credential, const bea
 
 int main(int argc, char **argv) {
         std::atomic<bool> stop{ false };
-        std::atomic<long> tokens{ 0 }, failures{ 0 };
+        std::atomic<long> tokens{ 0 }, changes{ 0 }, failures{ 0 };
         std::vector<std::thread> threads;
         bearer *made;
 
@@ -41,6 +41,7 @@ int main(int argc, char **argv) {
         for (int i = 0; i < 4; i++)
                 threads.emplace_back([&, i] {
                         bearer_request *request;
+                        std::string last;
                         if (bearer_request_new(&request) < 0 ||
                             bearer_request_set_subject(request, ("user " + std::to_string(i % 2)).c_str()) < 0)
                                 std::abort();
@@ -50,6 +51,10 @@ int main(int argc, char **argv) {
                                         auto token = get(client.get(), argv[2], request);
                                         if (bearer_token_expires_at(token.get()) < std::time(nullptr))
                                                 throw std::runtime_error("a stale token");
+                                        if (last != bearer_token_fingerprint(token.get()) &&
+                                            ++changes % 5 == 0)
+                                                bearer_reject(client.get(), token.get());
+                                        last = bearer_token_fingerprint(token.get());
                                         if (++tokens % 64 == 0)
                                                 std::this_thread::sleep_for(std::chrono::milliseconds(1));
                                 } catch (const std::exception &e) {

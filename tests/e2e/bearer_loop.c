@@ -1,11 +1,12 @@
 /*
- * An event loop on libbearer, until standard input ends: each token asks for the next one
+ * An event loop on libbearer, until standard input ends: some calls at a time, and some that are cancelled
  *
  *   bearer_loop SOCKET CREDENTIAL
  */
 
 #include <bearer.h>
 #include <poll.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -15,13 +16,13 @@
 
 static struct bearer *client;
 static const char *credential;
-static long tokens, asked, failures;
+static long tokens, asked, changes, failures;
 static int under_way;
+static char last[17], rejected[17];
+static intptr_t rejections;
 
-static void ask(void);
-
+/* `user`: how many rejections there had been when it was asked for. */
 static void answered(void *user, int r, struct bearer_token *token) {
-        (void) user;
         under_way--;
         if (r < 0) {
                 fprintf(stderr, "%s: %s\n", bearer_strerror(r), bearer_error_text());
@@ -32,14 +33,25 @@ static void answered(void *user, int r, struct bearer_token *token) {
                         fprintf(stderr, "a stale token\n");
                         failures++;
                 }
-                if (tokens % 500 == 0)
+                if ((intptr_t) user == rejections &&
+                    strcmp(bearer_token_fingerprint(token), rejected) == 0) {
+                        fprintf(stderr, "a token that was rejected\n");
+                        failures++;
+                }
+                if (strcmp(last, bearer_token_fingerprint(token)) == 0)
+                        return;
+                strcpy(last, bearer_token_fingerprint(token));
+                if (changes++ % 3 == 2) { /* the others live to their end */
                         bearer_reject(client, token);
+                        strcpy(rejected, last);
+                        rejections++;
+                }
         }
 }
 
 static void ask(void) {
         struct bearer_call *call;
-        int r = bearer_get_async(client, credential, NULL, answered, NULL, &call);
+        int r = bearer_get_async(client, credential, NULL, answered, (void *) rejections, &call);
 
         if (r < 0) {
                 fprintf(stderr, "%s\n", bearer_error_text());

@@ -3,8 +3,9 @@
  *
  *   bearer_stress SOCKET CREDENTIAL
  *
- * Every call has to succeed, and no token may be past its end. Prints how many tokens it was given and
- * how many different ones; exit code 0 if nothing went wrong.
+ * Every call has to succeed. No token may be past its end, although the clock is set to and fro all the time, and none
+ * may come back to whoever asks after it was rejected. Prints how many tokens it was given and how many different ones;
+ * exit code 0 if nothing went wrong.
  */
 
 #include <bearer.h>
@@ -15,21 +16,48 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define THREADS      8
 #define CHILD_TOKENS 200
-#define REJECT_EVERY 5000
+#define REJECT_EVERY                                                                               \
+        32 /* changes, of which each thread sees its own: the other tokens live to their end */
+#define REJECTED_MAX 65536
 
 static struct bearer *client;
 static const char *credential;
 static atomic_bool stop;
 static atomic_long tokens, changes, failures;
+static _Atomic unsigned long rejected[REJECTED_MAX];
+static atomic_int n_rejected;
+static _Atomic time_t clock_off_s;
+
+/* The linker finds this one first: it is the clock that the library sees. */
+int clock_gettime(clockid_t clock, struct timespec *ret) {
+        long r = syscall(SYS_clock_gettime, clock, ret);
+
+        if (clock == CLOCK_REALTIME)
+                ret->tv_sec += atomic_load(&clock_off_s);
+        return (int) r;
+}
+
+/* Known from then on: to the threads, and to the children that begin later. */
+static void reject(struct bearer_token *token, unsigned long fingerprint) {
+        int i;
+
+        bearer_reject(client, token);
+        i = atomic_fetch_add(&n_rejected, 1);
+        if (i < REJECTED_MAX)
+                atomic_store(&rejected[i], fingerprint);
+}
 
 static void get_one(char last[17]) {
+        const int n_known = atomic_load(&n_rejected);
         struct bearer_token *token;
+        unsigned long fingerprint;
         int r = bearer_get(client, credential, NULL, &token);
 
         if (r < 0) {
@@ -38,6 +66,12 @@ static void get_one(char last[17]) {
                 atomic_fetch_add(&failures, 1);
                 return;
         }
+        fingerprint = strtoul(bearer_token_fingerprint(token), NULL, 16);
+        for (int i = 0; i < n_known && i < REJECTED_MAX; i++)
+                if (atomic_load(&rejected[i]) == fingerprint) {
+                        fprintf(stderr, "%d: a token that was rejected\n", (int) getpid());
+                        atomic_fetch_add(&failures, 1);
+                }
         if (bearer_token_expires_at(token) < time(NULL) || strlen(bearer_token_value(token)) < 10) {
                 fprintf(stderr, "%d: a stale token, %ld s past its end\n", (int) getpid(),
                         (long) (time(NULL) - bearer_token_expires_at(token)));
@@ -45,10 +79,10 @@ static void get_one(char last[17]) {
         }
         if (strcmp(last, bearer_token_fingerprint(token)) != 0) {
                 strcpy(last, bearer_token_fingerprint(token));
-                atomic_fetch_add(&changes, 1);
+                if (atomic_fetch_add(&changes, 1) % REJECT_EVERY == REJECT_EVERY - 1)
+                        reject(token, fingerprint);
         }
-        if (atomic_fetch_add(&tokens, 1) % REJECT_EVERY == REJECT_EVERY - 1)
-                bearer_reject(client, token);
+        atomic_fetch_add(&tokens, 1);
         bearer_token_unref(token);
 }
 
@@ -86,8 +120,10 @@ int main(int argc, char **argv) {
                 if (pthread_create(&threads[i], NULL, work, NULL) != 0)
                         return 2;
         do {
-                pid_t pid = fork();
+                pid_t pid;
 
+                atomic_store(&clock_off_s, (forks % 3 - 1) * 86400);
+                pid = fork();
                 if (pid == 0)
                         _exit(child());
                 if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0) {
