@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "client/advice.h"
 #include "client/message.h"
 #include "client/protocol.h"
 #include "client/words.h"
@@ -230,9 +231,14 @@ static const struct {
           N_("this is for administrators: see admin_users and admin_groups in bearerd.conf(5)") },
         { PROTOCOL_ACCESS_DENIED, "", "explain",
           N_("you may not use it: see allow_users, allow_groups and allow_units in bearerd.conf(5)") },
-        { PROTOCOL_NOT_FOUND, "credential", NULL,
+        { PROTOCOL_NOT_FOUND, "no credential is called", NULL,
           N_("there is no such credential here: bearerctl list shows those that you may use") },
+        { PROTOCOL_NOT_FOUND, "nothing to forget", NULL, N_("there is nothing to forget") },
         { PROTOCOL_NOT_FOUND, "", NULL, N_("there is no such thing any more") },
+        { PROTOCOL_INVALID_REQUEST, "min_ttl", NULL,
+          N_("no token lives that long: ask for less (--min-ttl), or raise token_lifetime") },
+        { PROTOCOL_INVALID_REQUEST, "subject", NULL,
+          N_("it has no subjects, or not this one (--subject)") },
         { PROTOCOL_INVALID_REQUEST, "", NULL, N_("the request must be another one") },
         { PROTOCOL_INVALID_SCOPE, "", NULL, N_("the scope is wider than what is allowed") },
         { PROTOCOL_SLOW_DOWN, "", NULL, N_("too much at once: ask for less at the same time") },
@@ -247,17 +253,29 @@ static const struct {
           N_("the daemon lacks memory or disk space: see journalctl -u bearerd") },
 };
 
-/* False: the reader's language is English, or the error is of a newer daemon. */
+const char *ask_translate(struct json_object *o, const char **ret_verb) {
+        const char *said = ask_text(o, "error_description"), *advice;
+
+        *ret_verb = NULL;
+        if (!said || message_is_english())
+                return NULL;
+        advice = advice_translate(said);
+        if (advice && !ask_is(o, "error", PROTOCOL_AUTHORIZATION_REQUIRED))
+                return advice;
+        for (size_t i = 0; i < sizeof(ask_errors) / sizeof(ask_errors[0]); i++)
+                if (ask_is(o, "error", ask_errors[i].error) && strstr(said, ask_errors[i].said)) {
+                        *ret_verb = ask_errors[i].verb;
+                        return _(ask_errors[i].sentence);
+                }
+        return NULL; /* of a newer daemon */
+}
+
+/* False: there is no more to say than what the daemon says. */
 static bool ask_lead(const struct call *call, struct json_object *o) {
-        const char *said = ask_text(o, "error_description"), *sentence = NULL, *verb = NULL;
         struct call about = { .name = call->name };
         char command[ASK_SENTENCE_SIZE];
+        const char *verb, *sentence = ask_translate(o, &verb);
 
-        for (size_t i = 0; said && !sentence && i < sizeof(ask_errors) / sizeof(ask_errors[0]); i++)
-                if (ask_is(o, "error", ask_errors[i].error) && strstr(said, ask_errors[i].said)) {
-                        sentence = message_other(ask_errors[i].sentence);
-                        verb = ask_errors[i].verb;
-                }
         if (!sentence)
                 return false;
         if (verb && strcmp(verb, "login") == 0)

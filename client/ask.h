@@ -35,6 +35,10 @@ int ask_any(const struct call *call, const struct wire_request *request, struct 
 /* "bearerctl VERB bot --subject alice", fit for a shell. Returns `ret`. */
 char *ask_command(const struct call *call, const char *verb, char ret[ASK_SENTENCE_SIZE]);
 
+/* What `error` and `error_description` come to, for who reads another language than the daemon's, and
+ * the verb that helps, or NULL. NULL: there is nothing else to say; English is. Both valid for ever. */
+const char *ask_translate(struct json_object *o, const char **ret_verb);
+
 /* Says what an answer that is not 2xx means. The exit code for it. */
 int ask_explain(const struct call *call, const struct wire_answer *answer);
 

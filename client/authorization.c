@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/advice.h"
 #include "client/message.h"
 #include "client/protocol.h"
 #include "client/words.h"
@@ -104,7 +105,12 @@ void authorization_explain(const struct call *call, struct json_object *o) {
         }
         if (!text)
                 text = ask_text(o, "error_description");
-        if (text)
+        if (text && i >= 0 && !message_is_english()) {
+                say("%s: %s", who, _(authorization_states[i].sentence));
+                if (advice_translate(text))
+                        say("%s", advice_translate(text));
+                say(_("the daemon said: %s"), words_clean(text, reason, sizeof(reason)));
+        } else if (text)
                 say("%s: %s", who, words_clean(text, reason, sizeof(reason)));
         else if (i >= 0)
                 say("%s: %s", who, _(authorization_states[i].sentence));

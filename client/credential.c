@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/advice.h"
 #include "client/message.h"
 #include "client/words.h"
 
@@ -47,7 +48,9 @@ char *credential_expiry(struct json_object *o, int64_t now, char ret[WORDS_SPAN_
 /* What last went wrong, or NULL: "HTTP 503: busy (2h ago). Wait." of an object, or a sentence. */
 const char *credential_trouble(struct json_object *o, int64_t now, char ret[ASK_SHOWN_SIZE]) {
         char said[ASK_SENTENCE_SIZE], when[WORDS_SPAN_SIZE] = "", advice[ASK_SENTENCE_SIZE] = "";
+        char what[ASK_SENTENCE_SIZE + WORDS_SPAN_SIZE];
         struct json_object *trouble;
+        const char *other;
 
         if (ask_text(o, "last_error"))
                 return ask_shown(o, "last_error", ret);
@@ -59,20 +62,37 @@ const char *credential_trouble(struct json_object *o, int64_t now, char ret[ASK_
                 (void) words_when(ask_number(trouble, "at"), now, when);
         if (ask_text(trouble, "advice"))
                 (void) words_clean(ask_text(trouble, "advice"), advice, sizeof(advice));
-        (void) snprintf(ret, ASK_SHOWN_SIZE, "%s%s%s%s%s%s",
-                        *said ? said : _("the provider failed"), *when ? " (" : "", when,
-                        *when ? ")" : "", *advice ? ". " : "", advice);
+        (void) snprintf(what, sizeof(what), *when ? _("%s (%s)") : "%s%s",
+                        *said ? said : _("the provider failed"), when);
+        other = advice_translate(advice);
+        (void) snprintf(ret, ASK_SHOWN_SIZE, *advice ? _("%s. %s") : "%s%s", what,
+                        other ? other : advice);
+        return ret;
+}
+
+/* The daemon warns of the end of a static token, and of nothing else. */
+static const char *credential_warning(struct json_object *o, int64_t now,
+                                      char ret[ASK_SHOWN_SIZE]) {
+        const int64_t at = ask_number(o, "expires_at");
+        char name[ASK_SHOWN_SIZE], when[WORDS_SPAN_SIZE];
+
+        if (message_is_english() || at < 0)
+                return ask_shown(o, "warning", ret);
+        (void) snprintf(
+                ret, ASK_SHOWN_SIZE,
+                _("it expires %s: make a new token in Coze's console, then: bearerctl set %.64s"),
+                words_when(at, now, when), ask_shown(o, "name", name));
         return ret;
 }
 
 /* What a person should know or do, in a sentence, or NULL. */
-const char *credential_advice(struct json_object *o, char ret[ASK_SHOWN_SIZE]) {
+const char *credential_advice(struct json_object *o, int64_t now, char ret[ASK_SHOWN_SIZE]) {
         const bool is_static = credential_is_static(o);
         const bool unauthorized = ask_is(o, "state", "authorization_required");
         char name[ASK_SHOWN_SIZE];
 
         if (ask_text(o, "warning"))
-                return ask_shown(o, "warning", ret);
+                return credential_warning(o, now, ret);
         if (!unauthorized && !(is_static && ask_is(o, "state", "expired")))
                 return NULL;
         (void) snprintf(ret, ASK_SHOWN_SIZE,
@@ -87,7 +107,7 @@ const char *credential_advice(struct json_object *o, char ret[ASK_SHOWN_SIZE]) {
  * NULL: nothing. */
 const char *credential_attention(struct json_object *o, int64_t now, char ret[ASK_SHOWN_SIZE]) {
         char trouble[ASK_SHOWN_SIZE], name[ASK_SHOWN_SIZE], command[128];
-        const char *advice = credential_advice(o, ret);
+        const char *advice = credential_advice(o, now, ret);
 
         if (!advice && !ask_is(o, "state", "ready") && !ask_is(o, "state", "idle"))
                 return credential_trouble(o, now, ret);

@@ -24,7 +24,7 @@ const char *credential_trouble(struct json_object *o, int64_t now, char ret[ASK_
 char *credential_trouble_kind(struct json_object *o, char ret[ASK_SHOWN_SIZE]);
 
 /* What a person should know or do, in a sentence, or NULL. */
-const char *credential_advice(struct json_object *o, char ret[ASK_SHOWN_SIZE]);
+const char *credential_advice(struct json_object *o, int64_t now, char ret[ASK_SHOWN_SIZE]);
 
 /* What needs attention: the advice, for what needs a person; else what went wrong and is not over.
  * NULL: nothing. */

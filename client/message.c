@@ -107,10 +107,8 @@ const char *message(const char *text) {
         return dgettext(MESSAGE_DOMAIN, text);
 }
 
-const char *message_other(const char *text) {
-        const char *other = message(text);
-
-        return other == text ? NULL : other;
+bool message_is_english(void) {
+        return *message("") == '\0'; /* a catalogue has its header there */
 }
 
 const char *message_n(const char *one, const char *many, unsigned long n) {

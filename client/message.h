@@ -14,6 +14,8 @@
  * Sources:   gettext(3), ngettext(3), locale(7).
  */
 
+#include <stdbool.h>
+
 #define _(text)  message(text)
 #define N_(text) text /* to be translated where it is printed: of a table */
 
@@ -23,8 +25,9 @@ void message_begin(void);
 /* `text` in the reader's language, else itself. Valid for ever. */
 const char *message(const char *text) __attribute__((format_arg(1)));
 
-/* The same, but NULL for who reads English: what is said only besides something English. */
-const char *message_other(const char *text) __attribute__((format_arg(1)));
+/* There is no catalogue of the reader's language: what else is said besides something English would
+ * only say it twice. */
+bool message_is_english(void);
 
 /* The same for what is counted: `one` or `many`. */
 const char *message_n(const char *one, const char *many, unsigned long n)

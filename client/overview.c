@@ -162,7 +162,7 @@ static struct json_object *overview_gather(const struct overview *v) {
 
                 if (!credential_attention(o, v->now, text))
                         continue;
-                if (credential_advice(o, advice))
+                if (credential_advice(o, v->now, advice))
                         strcpy(key, text); /* names the credential: it is its own */
                 else
                         (void) credential_trouble_kind(o, key);

@@ -53,7 +53,9 @@ static void prompt_ask_to_paste(struct json_object *o) {
         char text[ASK_SHOWN_SIZE];
 
         if (ask_text(o, "warning")) /* why the daemon does not wait there itself */
-                (void) puts(ask_shown(o, "warning", text));
+                (void) printf(message_is_english() ? "%s\n"
+                                                   : _("bearerd cannot wait for the browser: %s\n"),
+                              ask_shown(o, "warning", text));
         else
                 (void) puts(
                         prompt_is_true(o, "loopback")

@@ -90,11 +90,11 @@ static const struct {
 static const char *explain_lead(struct json_object *part, bool allowed) {
         for (size_t i = 0; i < sizeof(explain_rules) / sizeof(explain_rules[0]); i++)
                 if (ask_is(part, "rule", explain_rules[i].rule))
-                        return message_other(explain_rules[i].sentence);
+                        return _(explain_rules[i].sentence);
         if (ask_text(part, "rule"))
                 return NULL; /* of a newer daemon */
-        return message_other(allowed ? N_("it reaches the socket")
-                                     : N_("the modes on the way to the socket keep it out"));
+        return allowed ? _("it reaches the socket")
+                       : _("the modes on the way to the socket keep it out");
 }
 
 /* The key "use" is `label` to people. */
@@ -112,7 +112,7 @@ static void explain_print(struct json_object *o, const char *key, const char *la
                 return;
         (void) table_print_label(label, EXPLAIN_INDENT);
         (void) printf("%s%s%s: ", screen_colour_on(colour), answer, screen_colour_off(colour));
-        lead = explain_lead(part, allowed);
+        lead = message_is_english() ? NULL : explain_lead(part, allowed);
         (void) snprintf(line, sizeof(line), lead ? _("%s (%s)") : "%s%s", lead ? lead : "",
                         ask_shown(part, "explanation", text));
         table_wrap(screen, line, EXPLAIN_INDENT + columns_count(answer, strlen(answer)) + 2,

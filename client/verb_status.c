@@ -107,7 +107,7 @@ static void status_print_one(struct json_object *o, int64_t now) {
         }
         if (credential_trouble(o, now, text))
                 status_print_line(&screen, _("trouble"), text);
-        if (credential_advice(o, text))
+        if (credential_advice(o, now, text))
                 status_print_line(&screen, _("note"), text);
 }
 

@@ -79,6 +79,7 @@ static void watch_note(struct watch *w, const char *type, struct json_object *o)
         char who[ASK_SHOWN_SIZE], reason[ASK_SHOWN_SIZE], text[3 * ASK_SHOWN_SIZE];
         char clock[16] = "", when[WORDS_SPAN_SIZE];
         time_t at = (time_t) ask_number(o, "at");
+        const char *translated, *verb;
         struct tm tm;
 
         if (w->n_lines == WATCH_LINES) {
@@ -88,10 +89,12 @@ static void watch_note(struct watch *w, const char *type, struct json_object *o)
         if (localtime_r(&at, &tm))
                 (void) strftime(clock, sizeof(clock), "%H:%M:%S", &tm);
         (void) watch_who(o, who);
+        translated = ask_translate(o, &verb);
         type = watch_type(type);
         if (ask_text(o, "error_description"))
                 (void) snprintf(text, sizeof(text), "%s  %s  %s: %s", clock, type, who,
-                                ask_shown(o, "error_description", reason));
+                                translated ? translated
+                                           : ask_shown(o, "error_description", reason));
         else if (ask_number(o, "expires_at") >= 0)
                 (void) snprintf(text, sizeof(text), _("%s  %s  %s, ends %s"), clock, type, who,
                                 words_when(ask_number(o, "expires_at"), at, when));

@@ -230,7 +230,7 @@ class Help(Chinese):
     def test_verbs(self):
         for verb in VERBS:
             lines = self.lines("help", verb)
-            self.assertTrue(lines[0].startswith(f"用法：bearerctl {verb} "), lines)
+            self.assertTrue(lines[0].startswith(f"用法：bearerctl {verb}"), lines)
             self.assertRegex(lines[1], "。$")
             options = [line for line in lines if line.startswith("  -")]
             self.assertGreater(len(options), 2)
@@ -357,6 +357,36 @@ class Sentences(Chinese):
         self.daemon({"GET /v1/token/bot?subject=a%20b": error_answer(409, "authorization_required", "bearerctl login bot")})
         self.assertIn("bearerctl login bot --subject 'a b'\n", self.said("get", "bot", "--subject", "a b", code=5))
 
+    REGION = "check the region first (coze.cn and coze.com share nothing), then authorize again (bearerctl login)"
+
+    def test_advice(self):
+        """What the daemon advises about a refusal, whatever stands before it."""
+        daemon = self.daemon({})
+        for description, lead in (
+                (f'coze.cn refused a token for credential "bot": HTTP 401 x: bad. {self.REGION}', "请先检查站点"),
+                ("the balance of the Coze account is used up", "余额已用完"),
+                (f"coze.cn refused a token. this machine's clock is 3min behind the provider's: correct it; else {self.REGION}",
+                 "这台机器的时钟不准"),
+                ("xthe balance of the Coze account is used up", "可以用 bearerctl check"),
+                ("the balance of the Coze account is used up!", "可以用 bearerctl check")):
+            daemon.routes["GET /v1/token/bot"] = error_answer(502, "upstream_error", description)
+            lines = self.said("get", "bot", code=6).splitlines()
+            self.assertTrue(lines[0].startswith("bearerctl: bot: "), lines)
+            self.assertIn(lead, lines[0])
+            self.assertEqual(lines[1:], [f"bearerctl: 守护进程的原话：{description}"])
+
+    def test_state(self):
+        now = int(time.time())
+        self.daemon({"GET /v1/credentials": answer(body={"credentials": [
+            {"name": "bot", "provider": "coze.cn", "type": "jwt", "state": "failing",
+             "last_error": {"status": 401, "error": "x", "at": now - 90, "advice": self.REGION}},
+            {"name": "me", "provider": "coze.cn", "type": "pat", "state": "ready", "fingerprint": "0123456789abcdef",
+             "expires_at": now + 3 * 86400 + 30, "warning": 'the token of "me" expires in 3d'}]})})
+        notes = self.run_ctl("status")[1].partition("\n\n")[2].replace("\n    ", "")
+        self.assertRegex(notes, "(?m)^bot: HTTP 401 x（1分钟3[0-9]秒前）。请先检查站点")
+        self.assertRegex(notes, "(?m)^me: 3天后到期：.*bearerctl set me$")
+        self.assertTrue(HAN.search(notes) and "expires" not in notes, notes)
+
     def test_what_the_provider_said(self):
         self.daemon({"GET /v1/token/bot": error_answer(503, "temporarily_unavailable", "It fails.", {
             "status": 503, "message": "busy\x1b[2J", "logid": "L1"}, ["Retry-After: 3700"])})
@@ -381,11 +411,11 @@ class Sentences(Chinese):
 class Login(Chinese):
     """The sentences; how it goes is test_bearerctl_login.py's."""
 
-    def login(self, **members):
+    def login(self, end=None, **members):
         expires_at = int(time.time()) + 599
         pending = {"id": ID, "credential": "tv", "subject": "", "state": "pending", "expires_at": expires_at, **members}
         self.daemon({"POST /v1/credentials/tv/authorizations": answer(201, pending),
-                     f"GET /v1/authorizations/{ID}?wait=60": answer(body={**pending, "state": "denied"})})
+                     f"GET /v1/authorizations/{ID}?wait=60": answer(body={**pending, "state": "denied", **(end or {})})})
         return self.run_ctl("login", "tv", "--no-browser")
 
     def test_code(self):
@@ -393,6 +423,17 @@ class Login(Chinese):
         self.assertEqual(code, 5)
         self.assertRegex(out, f"^为 tv 授权：请在 9分钟5[0-9]秒内打开 {PAGE} 并输入设备码 {CODE}\n$")
         self.assertEqual(err, "bearerctl: tv: 用户拒绝了授权\nbearerctl: 重新发起授权：bearerctl login tv\n")
+
+    def test_reason(self):
+        reason = 'coze.cn did not accept the authorization for "tv": no. the balance of the Coze account is used up'
+        code, _, err = self.login({"state": "failed", "reason": reason}, user_code=CODE, verification_uri=PAGE)
+        self.assertEqual((code, err), (6, "bearerctl: tv: 扣子没有接受这次授权\nbearerctl: 扣子账号的余额已用完\n"
+                                          f"bearerctl: 守护进程的原话：{reason}\n"
+                                          "bearerctl: 重新发起授权：bearerctl login tv\n"))
+
+    def test_warning(self):
+        _, out, _ = self.login(authorization_url=ADDRESS, redirect_uri="http://127.0.0.1:1/", warning="the port is in use")
+        self.assertIn("bearerd 无法自己等浏览器返回：the port is in use\n", out)
 
     def test_address(self):
         code, out, _ = self.login(authorization_url=ADDRESS, redirect_uri="http://127.0.0.1:1/")

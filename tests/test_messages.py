@@ -29,7 +29,7 @@ SILENT = {"client/events.c", "client/wire.c"}  # they speak HTTP, to the daemon
 
 # Words, but for programs, or the same in each language.
 FOR_PROGRAMS = {
-    "client/ask.c": {"; logid "},
+    "client/ask.c": {"; logid ", "no credential is called", "nothing to forget"},  # of the daemon
     "client/bearerctl.c": {"NAME -- COMMAND...", " [OPTION...]"},
 }
 
@@ -127,6 +127,29 @@ class Sentences(unittest.TestCase):
         listed = (PO / "POTFILES").read_text().split()
         self.assertEqual(listed, sorted(listed))
         self.assertEqual(set(listed), {place.split(":")[0] for place in marked().values()})
+
+
+class Advice(unittest.TestCase):
+    """What the daemon advises about refusals, client/advice.c knows."""
+
+    def literals(self, source):
+        """Texts, with the macros that stand between their parts."""
+        macros = dict(re.findall(r'^#define (\w+) +"([^"]*)"$', source, re.MULTILINE))
+        for name, text in macros.items():
+            source = re.sub(rf"\b{name}\b", lambda m, text=text: f'"{text}"', source)
+        return {text for _, text, _ in texts(source)}
+
+    def test_all_is_known(self):
+        source = (TREE / "daemon" / "provider" / "coze_refusal.c").read_text()
+        advised = {text for text in self.literals(source) if len(text) > 36 and SENTENCE.search(text)}
+        known = {text for _, text, calls in texts((TREE / "client" / "advice.c").read_text()) if calls[:1] == ("N_",)}
+        self.assertGreater(len(advised), 20)
+        self.assertEqual(advised, known, "the sentences differ")
+
+    def test_clock(self):
+        beginning = re.search(r'^#define ADVICE_CLOCK "([^"]+)"', (TREE / "client" / "advice.c").read_text(), re.MULTILINE)[1]
+        source = (TREE / "daemon" / "provider" / "coze_answer.c").read_text()
+        self.assertTrue(any(text.startswith(beginning) for text in self.literals(source)))
 
 
 class Catalogues(unittest.TestCase):
