@@ -383,14 +383,27 @@ static void plan_status(struct daemon *d) {
                                            SD_EVENT_ONESHOT); /* else the next change tells it */
 }
 
-/* Hooks are those of one configuration; what runs is ended. */
+static int make_hooks(struct daemon *d, const struct conf *conf, struct hooks **ret) {
+        const struct hooks_parts parts = {
+                .command = { .event = d->event, .timers = d->timers, .clock = &clock_system },
+                .cache = d->cache,
+        };
+
+        return hooks_new(&parts, conf, ret);
+}
+
 static void on_change_of_conf(void *user, const struct conf *conf) {
+        struct hooks *hooks = NULL;
         struct daemon *d = user;
 
         feed_start_over(d->feed);
-        d->hooks = hooks_free(d->hooks);
-        if (hooks_new(conf, d->event, d->timers, &clock_system, &d->hooks) < 0)
+        if (make_hooks(d, conf, &hooks) == 0) {
+                hooks_succeed(hooks, d->hooks);
+        } else {
+                hooks_free(d->hooks); /* they are those of another configuration */
                 log_error("event=hooks_failed error=\"out of memory\" advice=\"restart bearerd\"");
+        }
+        d->hooks = hooks;
 }
 
 /* A reload begins, or has ended. */
@@ -674,7 +687,7 @@ static int open_parts(struct daemon *d, struct why *why) {
         if (r == 0)
                 r = feed_new(&random_system, &clock_system, &d->feed);
         if (r == 0)
-                r = hooks_new(d->conf, d->event, d->timers, &clock_system, &d->hooks);
+                r = make_hooks(d, d->conf, &d->hooks);
         if (r == 0)
                 r = start_audit(d);
         if (r < 0)

@@ -87,6 +87,13 @@ static void world_pending(void *user, const struct conf_credential *c, size_t n)
         w->pending = n;
 }
 
+static void world_told(void *user, const struct change *change) {
+        struct world *w = user;
+
+        if (w->told)
+                w->told(w, change);
+}
+
 static void world_make_broker(struct world *w) {
         const struct broker_parts parts = {
                 .conf = &w->conf,
@@ -98,6 +105,7 @@ static void world_make_broker(struct world *w) {
                 .cache = w->cache,
                 .pending = world_pending,
                 .pending_user = w,
+                .listener = { world_told, w },
         };
 
         ck_assert_int_eq(broker_new(&parts, &w->broker), 0);

@@ -437,6 +437,22 @@ static void credential_check_circle(struct builder *b, const struct conf_credent
         }
 }
 
+/* Two tokens in one file would take turns. */
+static void credential_check_files(struct builder *b, const struct conf_credential *c) {
+        const struct section *s = settings_find(b->settings, SECTION_CREDENTIAL, c->name);
+
+        for (size_t i = 0; c->token_file_out && i < c->index; i++) {
+                const struct conf_credential *other = b->conf->credentials[i];
+
+                if (!other->token_file_out || strcmp(other->token_file_out, c->token_file_out) != 0)
+                        continue;
+                report_error(b->report, s, section_get(s, "token_file_out"),
+                             "%s is that of [credential %s] already: take another file",
+                             c->token_file_out, other->name);
+                return;
+        }
+}
+
 int builder_add_credentials(struct builder *b) {
         struct conf *conf = b->conf;
         int r;
@@ -459,5 +475,7 @@ int builder_add_credentials(struct builder *b) {
                 credential_link(b, conf->credentials[i]);
         for (size_t i = 0; i < conf->n_credentials; i++)
                 credential_check_circle(b, conf->credentials[i]);
+        for (size_t i = 0; i < conf->n_credentials; i++)
+                credential_check_files(b, conf->credentials[i]);
         return 0;
 }

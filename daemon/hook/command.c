@@ -25,15 +25,16 @@ struct command_job {
 };
 
 struct command {
-        sd_event *event;
+        struct command_parts parts;
         const char *key; /* of the configuration, for the log */
         const struct conf_credential *credential;
         const struct conf_list *words;
         struct list_link waiting; /* struct command_job */
         size_t n_waiting;
-        pid_t pid; /* 0: none runs */
+        pid_t pid; /* 0: none runs; the leader of a process group */
         int pidfd;
-        sd_event_source *ended, *limit;
+        sd_event_source *ended;
+        struct timer limit;
 };
 
 /* --- jobs --- */
@@ -68,6 +69,7 @@ static struct command_job *command_job_new(const struct change *change) {
                 "DISPLAY", "WAYLAND_DISPLAY"
         };
         AUTO(command_job_freep) struct command_job *j = calloc(1, sizeof(*j));
+        const struct conf *conf = change->credential->conf;
         const char *path = getenv("PATH");
         int r = 0;
 
@@ -78,6 +80,8 @@ static struct command_job *command_job_new(const struct change *change) {
         r |= command_job_set(j, "PATH", path ? path : "/usr/local/bin:/usr/bin:/bin");
         for (size_t i = 0; i < N_ELEMENTS(kept); i++)
                 r |= command_job_set(j, kept[i], getenv(kept[i]));
+        if (conf && conf->n_sockets > 0) /* of this daemon: that of [daemon] is the first */
+                r |= command_job_set(j, "BEARERD_SOCKET", conf->sockets[0]->path);
         r |= command_job_set(j, "BEARERD_EVENT", change_kind_names[change->kind]);
         r |= command_job_set(j, "BEARERD_CREDENTIAL", change->credential->name);
         r |= command_job_set(j, "BEARERD_SUBJECT", change->subject);
@@ -100,7 +104,7 @@ static void command_log(const struct command *c, const char *event, const char *
 
 static void command_forget(struct command *c) {
         c->ended = sd_event_source_unref(c->ended);
-        c->limit = sd_event_source_unref(c->limit);
+        timer_disarm(c->parts.timers, &c->limit);
         if (c->pidfd >= 0)
                 (void) close(c->pidfd);
         c->pidfd = -1;
@@ -126,15 +130,17 @@ static int command_on_end(sd_event_source *source, int fd, uint32_t revents, voi
         return 0;
 }
 
-static int command_on_limit(sd_event_source *source, uint64_t usec, void *userdata) {
-        struct command *c = userdata;
+/* The number is not given to another group before its leader has been waited for. */
+static void command_kill(const struct command *c) {
+        (void) kill(-c->pid, SIGKILL); /* it may have ended just now */
+}
 
-        (void) source;
-        (void) usec;
+static void command_on_limit(struct timer *t) {
+        struct command *c = list_entry(t, struct command, limit);
+
         command_log(c, "hook_killed",
                     "advice=\"it ran for a minute; let it start a unit for more\"");
-        (void) pidfd_send_signal(c->pidfd, SIGKILL, NULL, 0); /* it may have ended just now */
-        return 0;
+        command_kill(c);
 }
 
 /* The daemon blocks signals and ignores one; a program expects neither. Its output goes where our log goes. */
@@ -154,7 +160,8 @@ static int command_spawn(const struct command *c, const struct command_job *j, c
         r = posix_spawnattr_init(&attributes);
         if (r == 0) {
                 r = posix_spawnattr_setflags(&attributes,
-                                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+                                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+                                                     POSIX_SPAWN_SETPGROUP); /* its own */
                 r = r ? r : posix_spawnattr_setsigmask(&attributes, &none);
                 r = r ? r : posix_spawnattr_setsigdefault(&attributes, &usual);
                 r = r ? r : posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
@@ -183,19 +190,17 @@ static int command_begin(struct command *c, const struct command_job *j) {
         }
         c->pidfd = pidfd_open(c->pid,
                               0); /* it is our child, not waited for: the number is its own */
-        r = c->pidfd < 0
-                    ? -errno
-                    : sd_event_add_io(c->event, &c->ended, c->pidfd, EPOLLIN, command_on_end, c);
-        if (r >= 0)
-                r = sd_event_add_time_relative(c->event, &c->limit, CLOCK_BOOTTIME,
-                                               (uint64_t) COMMAND_LIMIT_US, US_PER_S,
-                                               command_on_limit, c);
+        r = c->pidfd < 0 ? -errno
+                         : sd_event_add_io(c->parts.event, &c->ended, c->pidfd, EPOLLIN,
+                                           command_on_end, c);
         if (r < 0) { /* nobody would wait for it */
-                (void) kill(c->pid, SIGKILL);
+                command_kill(c);
                 (void) waitpid(c->pid, NULL, 0);
                 command_forget(c);
                 return RAISE(r);
         }
+        timer_arm(c->parts.timers, &c->limit,
+                  mono_add(clock_mono(c->parts.clock), COMMAND_LIMIT_US));
         return 0;
 }
 
@@ -244,28 +249,41 @@ pid_t command_pid(const struct command *c) {
         return c->pid;
 }
 
-int command_new(sd_event *event, const char *key, const struct conf_credential *credential,
-                const struct conf_list *words, struct command **ret) {
+int command_new(const struct command_parts *parts, const char *key,
+                const struct conf_credential *credential, const struct conf_list *words,
+                struct command **ret) {
         struct command *c = calloc(1, sizeof(*c));
 
-        if (!c)
+        if (!c || timers_reserve(parts->timers) < 0) {
+                free(c);
                 return RAISE(-ENOMEM);
-        *c = (struct command){
-                .event = event, .key = key, .credential = credential, .words = words, .pidfd = -1
-        };
+        }
+        *c = (struct command){ .parts = *parts,
+                               .key = key,
+                               .credential = credential,
+                               .words = words,
+                               .pidfd = -1,
+                               .limit = { .fn = command_on_limit } };
         list_init(&c->waiting);
         *ret = c;
         return 0;
+}
+
+void command_adopt(struct command *c, const struct conf_credential *credential,
+                   const struct conf_list *words) {
+        c->credential = credential;
+        c->words = words;
 }
 
 struct command *command_free(struct command *c) {
         if (!c)
                 return NULL;
         if (c->pid > 0) {
-                (void) kill(c->pid, SIGKILL); /* our child, not waited for yet */
+                command_kill(c);
                 (void) waitpid(c->pid, NULL, 0);
         }
         command_forget(c);
+        timers_release(c->parts.timers);
         while (!list_is_empty(&c->waiting)) {
                 struct command_job *j = list_entry(c->waiting.next, struct command_job, link);
 

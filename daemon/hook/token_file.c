@@ -13,19 +13,39 @@
 
 #define TOKEN_FILE_MAX 65536 /* bytes that are read of what is there */
 
+/* What mends it most often, in bearerd-systemd(7) and in HOOKS of bearerd.conf(5). */
+static const char *token_file_advice(int r) {
+        switch (-r) {
+        case ENOENT:
+                return ": make its directory, for the daemon's user";
+        case EROFS:
+                return ": let the service write there, with ReadWritePaths=";
+        case EACCES:
+                return ": the daemon's user must own its directory; one that is new in a reload takes a restart";
+        case EPERM:
+                return ": the daemon's user must be in that group; a service needs SystemCallFilter=@chown for it";
+        case ENOSPC:
+        case EDQUOT:
+                return ": the old token stays there until there is room";
+        default:
+                return "";
+        }
+}
+
 static int token_file_fail(const struct conf_credential *c, const char *what, struct why *why) {
         int r = -errno;
 
-        return why_set(why, RAISE(r), "cannot %s %s: %s", what, c->token_file_out, strerror(-r));
+        return why_set(why, RAISE(r), "cannot %s %s: %s%s", what, c->token_file_out, strerror(-r),
+                       token_file_advice(r));
 }
 
-/* The same token, with the mode and the group that it should have. */
+/* The same token, with the owner, the mode and the group that it should have. */
 static bool token_file_is(const struct conf_credential *c, const struct secret *value) {
         AUTO(secret_unrefp) struct secret *there = NULL;
         struct stat st;
 
         return lstat(c->token_file_out, &st) == 0 && S_ISREG(st.st_mode) &&
-               (st.st_mode & 07777) == c->token_file_mode &&
+               st.st_uid == geteuid() && (st.st_mode & 07777) == c->token_file_mode &&
                (c->token_file_group == (gid_t) -1 || st.st_gid == c->token_file_group) &&
                file_read(c->token_file_out, TOKEN_FILE_MAX, NULL, &there) == 0 &&
                secret_len(there) == secret_len(value) &&

@@ -73,7 +73,7 @@ class Hooks(EndToEnd):
         self.assertEqual(argument, "a b")
         self.assertEqual({k: v for k, v in variables.items() if k.startswith("BEARERD_")},
                          {"BEARERD_EVENT": "token", "BEARERD_CREDENTIAL": "told", "BEARERD_SUBJECT": "alice",
-                          "BEARERD_FINGERPRINT": o["fingerprint"]})
+                          "BEARERD_FINGERPRINT": o["fingerprint"], "BEARERD_SOCKET": self.daemon.socket})
         self.assertNotIn(o["access_token"], str(variables))
         eventually(lambda: "\nheard\n" in self.daemon.log, "its output is in the log")
 
