@@ -397,6 +397,7 @@ static void on_change_of_conf(void *user, const struct conf *conf) {
         struct daemon *d = user;
 
         feed_start_over(d->feed);
+        audit_set_mode(d->audit, conf->audit);
         if (make_hooks(d, conf, &hooks) == 0) {
                 hooks_succeed(hooks, d->hooks);
         } else {
@@ -752,6 +753,7 @@ static int start_reload(struct daemon *d) {
                 .scope = d->options->scope,
                 .conf = &d->conf,
                 .fds = &d->fds,
+                .loop = d->inbox,
                 .sockets = d->sockets,
                 .server = d->server,
                 .broker = d->broker,

@@ -149,6 +149,24 @@ START_TEST(half_is_for_others)
 }
 END_TEST
 
+START_TEST(limits_may_change)
+{
+        enum guest_phase phase;
+
+        for (size_t i = 0; i < SHARE; i++)
+                ck_assert_int_eq(come(1, (int64_t) i), 0);
+        crowd_limit(&crowd, 1, REQUEST / 2, IDLE);
+        ck_assert_uint_eq(crowd.n, SHARE); /* nobody is sent away for it */
+        ck_assert_int_eq(crowd_next(&crowd).us, REQUEST / 2);
+        ck_assert_ptr_eq(crowd_overdue(&crowd, (mono_t){ REQUEST / 2 }, &phase), &guests[0]);
+        for (size_t i = 1; i < SHARE; i++)
+                move(i, GUEST_ACTIVE, 10);
+        ck_assert_int_eq(come(1, 10), CROWD_E_SURPLUS);
+        crowd_limit(&crowd, 4096, REQUEST, IDLE);
+        ck_assert_uint_eq(crowd.max_per_user, MAX / 2);
+}
+END_TEST
+
 static void add(TCase *tc) {
         tcase_add_checked_fixture(tc, begin, end);
         tcase_add_test(tc, the_oldest_that_rests_gives_way);
@@ -157,6 +175,7 @@ static void add(TCase *tc) {
         tcase_add_test(tc, nobody_is_slow_for_ever);
         tcase_add_test(tc, is_spoken_of_now_and_then);
         tcase_add_test(tc, half_is_for_others);
+        tcase_add_test(tc, limits_may_change);
 }
 
 CHECK_MAIN("crowd", add)

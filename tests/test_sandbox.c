@@ -28,6 +28,7 @@ static const char *in(const char *directory, const char *name) {
 }
 
 static void clean_up(void) {
+        (void) unlink(in("", "/link"));
         (void) rmdir(in("", "/allowed"));
         (void) rmdir(in("", "/other"));
 }
@@ -57,7 +58,9 @@ START_TEST(writing_is_limited)
         ck_assert_int_eq(mkdir(allowed, 0700), 0);
         ck_assert_int_eq(mkdir(in("", "/other"), 0700), 0);
         ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        ck_assert_int_eq(symlink(allowed, in("", "/link")), 0);
         ck_assert_int_eq(try_to_write(in("/other", "/file")), 0);
+        ck_assert(sandbox_may_write(in("/other", "/file")));
         r = sandbox_limit_writing(directories, 1);
         ck_assert_int_ge(r, 0);
         if (r > 0) { /* else the kernel has no Landlock */
@@ -66,6 +69,12 @@ START_TEST(writing_is_limited)
                 ck_assert_int_eq(try_to_write(in("/allowed", "/file")), 0);
                 ck_assert_int_eq(open("/etc/passwd", O_RDONLY | O_CLOEXEC) < 0, 0);
                 ck_assert_int_eq(open("/dev/null", O_WRONLY | O_CLOEXEC) < 0, 0);
+                ck_assert(sandbox_may_write(in("/allowed", "/file")));
+                ck_assert(sandbox_may_write(in("/allowed", "/not/there/yet")));
+                ck_assert(!sandbox_may_write(in("/other", "/file")));
+                ck_assert(!sandbox_may_write(in("", "/allowed"))); /* not the directory itself */
+                ck_assert(!sandbox_may_write("/file"));
+                ck_assert(sandbox_may_write(in("/link", "/file"))); /* it leads there */
         }
 }
 END_TEST

@@ -18,20 +18,24 @@ struct crowd_user {
         mono_t told;
 };
 
+void crowd_limit(struct crowd *c, size_t max_per_user, int64_t request_us, int64_t idle_us) {
+        const size_t share = c->max / 2 > 0 ? c->max / 2 : 1;
+
+        c->max_per_user = max_per_user < share ? max_per_user : share;
+        c->patience_us[GUEST_ARRIVED] = c->patience_us[GUEST_ACTIVE] = request_us;
+        c->patience_us[GUEST_IDLE] = idle_us;
+}
+
 int crowd_init(struct crowd *c, size_t max, size_t max_per_user, int64_t request_us,
                int64_t idle_us, const struct random *random) {
-        const size_t share = max / 2 > 0 ? max / 2 : 1;
-
         c->max = max;
-        c->max_per_user = max_per_user < share ? max_per_user : share;
         c->n = 0;
         for (size_t i = 0; i < GUEST_PHASE_MAX; i++) {
                 list_init(&c->phases[i]);
                 c->patience_us[i] = INT64_MAX;
         }
-        c->patience_us[GUEST_ARRIVED] = c->patience_us[GUEST_ACTIVE] = request_us;
-        c->patience_us[GUEST_IDLE] = idle_us;
         c->patience_us[GUEST_SURPLUS] = CROWD_SURPLUS_US;
+        crowd_limit(c, max_per_user, request_us, idle_us);
         return PASS(table_init(&c->users, random));
 }
 

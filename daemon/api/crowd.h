@@ -58,6 +58,8 @@ struct crowd {
 /* 0, -ENOMEM. `max_per_user` is at most half of `max`, whatever is asked for. */
 int crowd_init(struct crowd *c, size_t max, size_t max_per_user, int64_t request_us,
                int64_t idle_us, const struct random *random);
+/* From now on; who is here already stays. */
+void crowd_limit(struct crowd *c, size_t max_per_user, int64_t request_us, int64_t idle_us);
 void crowd_done(struct crowd *c); /* when the last guest has left */
 
 #define CROWD_E_SURPLUS 1 /* it is beyond the user's share, and may stay to be told */

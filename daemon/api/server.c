@@ -853,6 +853,8 @@ static void server_take(struct server *s, struct server_change *ch) {
         s->conf = ch->conf;
         s->needs = caller_needs_of(ch->conf);
         s->generation++;
+        crowd_limit(&s->crowd, ch->conf->connections_per_user, ch->conf->request_timeout_us,
+                    ch->conf->idle_timeout_us);
         for_each_listener(l, s) l->socket = NULL;
         for (size_t i = 0; i < ch->conf->n_sockets; i++) {
                 struct listener *l = ch->listeners[i];

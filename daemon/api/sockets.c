@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "conf/difference.h"
 
 #define SOCKETS_MAIN       "bearerd" /* what [daemon]'s is called */
@@ -166,6 +167,12 @@ static int sockets_open(struct sockets *s, const struct conf_socket *socket, str
                         struct sockets_one **ret) {
         int fd, r;
 
+        if (!sandbox_may_write(socket->path))
+                return why_set(
+                        why, RAISE(-EBUSY),
+                        "%s needs a restart: since it has started, bearerd writes only where it did then "
+                        "(sandbox); restart it (systemctl restart bearerd), or choose a directory that it uses already",
+                        socket->path);
         r = listen_open(socket, why, &fd);
         if (r < 0)
                 return PASS(r);

@@ -57,6 +57,13 @@ bool sandbox_lock_memory(void) {
         return sandbox_may_lock() && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
 }
 
+/* What the kernel was told, and tells nobody: the directories below which writing is possible. It holds for the process. */
+static struct sandbox_place {
+        dev_t dev;
+        ino_t ino;
+} *sandbox_places; /* NULL: everywhere */
+static size_t sandbox_n_places;
+
 static int sandbox_open_nearest(const char *directory) {
         AUTO(auto_freep) char *path = strdup(directory);
 
@@ -75,12 +82,52 @@ static int sandbox_allow(int ruleset, const char *path, bool is_directory, uint6
         AUTO(auto_closep)
         int fd = is_directory ? sandbox_open_nearest(path) : open(path, O_PATH | O_CLOEXEC);
         struct landlock_path_beneath_attr rule = { .allowed_access = access, .parent_fd = fd };
+        struct stat st;
 
         if (fd < 0)
                 return 0; /* what is not there is not allowed */
         if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
                 return RAISE(-errno);
+        if (is_directory && fstat(fd, &st) == 0)
+                sandbox_places[sandbox_n_places++] = (struct sandbox_place){ st.st_dev, st.st_ino };
         return 0;
+}
+
+static bool sandbox_is_place(const struct stat *st) {
+        for (size_t i = 0; i < sandbox_n_places; i++)
+                if (sandbox_places[i].dev == st->st_dev && sandbox_places[i].ino == st->st_ino)
+                        return true;
+        return false;
+}
+
+/* As the kernel looks for a rule: from the directory up to the root. */
+bool sandbox_may_write(const char *file) {
+        AUTO(auto_freep) char *directory = strdup(file);
+        char *slash = directory ? strrchr(directory, '/') : NULL;
+        struct stat st, above;
+        bool may = true;
+        int fd, parent;
+
+        if (!sandbox_places || !slash)
+                return true;
+        slash[slash == directory] = '\0';
+        fd = sandbox_open_nearest(directory);
+        if (fd < 0)
+                return true;
+        while (fstat(fd, &st) == 0 && !sandbox_is_place(&st)) {
+                parent = openat(fd, "..", O_PATH | O_CLOEXEC | O_DIRECTORY);
+                if (parent < 0)
+                        break;
+                (void) close(fd); /* nothing was written through it */
+                fd = parent;
+                if (fstat(fd, &above) < 0)
+                        break;
+                may = above.st_dev != st.st_dev || above.st_ino != st.st_ino;
+                if (!may)
+                        break;
+        }
+        (void) close(fd); /* nor through this one */
+        return may;
 }
 
 int sandbox_limit_writing(const char *const *directories, size_t n) {
@@ -101,13 +148,20 @@ int sandbox_limit_writing(const char *const *directories, size_t n) {
                                 0);
         if (ruleset < 0)
                 return RAISE(-errno);
+        sandbox_places = calloc(n + 1, sizeof(*sandbox_places));
+        if (!sandbox_places)
+                return RAISE(-ENOMEM);
         for (size_t i = 0; r == 0 && i < n; i++)
                 r = sandbox_allow(ruleset, directories[i], true, attr.handled_access_fs);
         if (r == 0)
                 r = sandbox_allow(ruleset, "/dev/null", false, LANDLOCK_ACCESS_FS_WRITE_FILE);
         if (r == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
                 r = RAISE(-errno);
-        return r < 0 ? PASS(r) : (int) version;
+        if (r == 0)
+                return (int) version;
+        free(sandbox_places);
+        sandbox_places = NULL;
+        return PASS(r);
 }
 
 int sandbox_limit_calls(void) {

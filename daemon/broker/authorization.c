@@ -350,6 +350,7 @@ void authorizations_adopt(struct authorizations *as, const struct conf *conf,
         struct authorization *a = NULL;
         struct list_link *l, *next;
 
+        as->parts.max_per_user = conf->authorizations_per_user;
         while ((a = authorizations_next(as, a))) {
                 const struct conf_credential *c = conf_find_credential(conf, a->credential->name);
 

@@ -1,9 +1,11 @@
 #include "service/reload.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "base/list.h"
+#include "base/sandbox.h"
 #include "conf/difference.h"
 #include "provider/scope.h"
 
@@ -17,13 +19,19 @@ struct reload {
         struct reload_parts parts;
         struct list_link current,
                 next; /* struct reload_request: of this round, and of the one after it */
-        bool switching;
-        bool again; /* somebody wants another round, whether anybody waits for its end or not */
+        bool busy;  /* a round is under way */
+        bool again; /* somebody wants another one, whether anybody waits for its end or not */
         bool stopped;
 
-        /* what is got ready */
+        /* the thread that reads has these three, until it has posted `was_read` */
         struct conf *conf;
         struct conf_report report;
+        int result;
+        bool reading;
+        pthread_t reader;
+        struct message was_read;
+
+        /* what is got ready */
         int *fds;
         struct loopback_uses *uses;
         struct unit_doors *doors;
@@ -70,22 +78,31 @@ static int reload_check_fixed(const struct conf *before, const struct conf *afte
                         "[daemon] state_dir cannot change while bearerd runs (%.120s now, %.120s in "
                         "the files): %s",
                         before->state_dir, after->state_dir, advice);
-        if (before->connections_per_user != after->connections_per_user ||
-            before->authorizations_per_user != after->authorizations_per_user ||
-            before->request_timeout_us != after->request_timeout_us ||
-            before->idle_timeout_us != after->idle_timeout_us || before->audit != after->audit ||
-            before->sandbox != after->sandbox)
-                return why_set(
-                        why, RAISE(-EBUSY),
-                        "[daemon] audit, sandbox, connections_per_user, authorizations_per_user, request_timeout and "
-                        "idle_timeout cannot change while bearerd runs: %s",
-                        advice);
+        if (before->sandbox != after->sandbox)
+                return why_set(why, RAISE(-EBUSY),
+                               "[daemon] sandbox cannot change while bearerd runs: %s", advice);
         if (strcmp(before->key_file, after->key_file) != 0)
                 return why_set(
                         why, RAISE(-EBUSY),
                         "[daemon] key_file cannot change while bearerd runs (%.120s now, %.120s in "
                         "the files): %s",
                         before->key_file, after->key_file, advice);
+        return 0;
+}
+
+/* Landlock takes nothing back. Sockets are looked at where they are made: one that is handed over needs no directory. */
+static int reload_check_files(const struct conf *after, struct why *why) {
+        for (size_t i = 0; i < after->n_credentials; i++) {
+                const struct conf_credential *c = after->credentials[i];
+
+                if (c->token_file_out && !sandbox_may_write(c->token_file_out))
+                        return why_set(
+                                why, RAISE(-EBUSY),
+                                "[credential %.64s] token_file_out needs a restart: since it has started, bearerd "
+                                "writes only where it did then (sandbox); restart it (systemctl restart bearerd), or "
+                                "choose a directory that it uses already",
+                                c->name);
+        }
         return 0;
 }
 
@@ -109,15 +126,16 @@ static const char *reload_first_error(const struct conf_report *report) {
 
 static int reload_prepare(struct reload *r, struct why *why) {
         const struct reload_parts *p = &r->parts;
-        int result;
+        int result = r->result;
 
-        result = reload_read(p->file, p->scope, &r->report, &r->conf);
         if (result < 0) {
                 const char *first = reload_first_error(&r->report);
 
                 return why_set(why, PASS(result), "%s", first ? first : strerror(-result));
         }
         result = reload_check_fixed(*p->conf, r->conf, why);
+        if (result == 0)
+                result = reload_check_files(r->conf, why);
         if (result == 0)
                 result = sockets_prepare(p->sockets, r->conf, why, &r->fds);
         if (result == 0)
@@ -134,6 +152,7 @@ static int reload_prepare(struct reload *r, struct why *why) {
 }
 
 static void reload_begin(struct reload *r);
+static void reload_next(struct reload *r);
 
 /* Tells everybody of this round, and goes on with the next. */
 static void reload_end(struct reload *r, const struct reload_outcome *outcome) {
@@ -165,36 +184,71 @@ static void reload_switched(struct message *m) {
         free(*p->fds);
         *p->fds = TAKE(r->fds);
         *p->conf = TAKE(r->conf);
-        r->switching = false;
         reload_end(r, &outcome);
         conf_report_done(&r->report);
         conf_free(before);
+        reload_next(r);
+}
+
+static void reload_refuse(struct reload *r, int result, const struct why *why) {
+        struct reload_outcome outcome = { .r = result, .why = why->text, .report = &r->report };
+
+        reload_end(r, &outcome);
+        reload_clear(r);
+        sockets_abandon(r->parts.sockets);
+        reload_next(r);
+}
+
+/* The files are read. */
+static void reload_go_on(struct message *m) {
+        struct reload *r = list_entry(m, struct reload, was_read);
+        struct why why = { "" };
+        int result;
+
+        (void) pthread_join(r->reader, NULL); /* it has nothing left to do */
+        r->reading = false;
+        result = r->stopped ? why_set(&why, -ESHUTDOWN, "bearerd is stopping")
+                            : reload_prepare(r, &why);
+        if (result < 0) {
+                reload_refuse(r, result, &why);
+                return;
+        }
+        r->switched.run = reload_switched;
+        server_switch(r->parts.server, TAKE(r->server), &r->switched);
+}
+
+static void *reload_reader(void *user) {
+        struct reload *r = user;
+
+        (void) pthread_setname_np(pthread_self(), "reload"); /* for top(1) only */
+        r->result = reload_read(r->parts.file, r->parts.scope, &r->report, &r->conf);
+        inbox_post(r->parts.loop, &r->was_read);
+        return NULL;
+}
+
+static void reload_next(struct reload *r) {
+        r->busy = false;
         if (r->again)
                 reload_begin(r);
 }
 
 static void reload_begin(struct reload *r) {
-        do {
-                struct reload_outcome outcome = { .report = &r->report };
-                struct why why = { "" };
+        struct why why = { "" };
+        int result;
 
-                r->again = false;
-                list_move_all(&r->next, &r->current);
-                list_init(&r->next);
-                r->parts.tell(r->parts.user, NULL);
-                outcome.r = r->stopped ? why_set(&why, -ESHUTDOWN, "bearerd is stopping")
-                                       : reload_prepare(r, &why);
-                outcome.why = why.text;
-                if (outcome.r == 0) {
-                        r->switching = true;
-                        r->switched.run = reload_switched;
-                        server_switch(r->parts.server, TAKE(r->server), &r->switched);
-                        return;
-                }
-                reload_end(r, &outcome);
-                reload_clear(r);
-                sockets_abandon(r->parts.sockets);
-        } while (r->again);
+        r->busy = true;
+        r->again = false;
+        list_move_all(&r->next, &r->current);
+        list_init(&r->next);
+        r->parts.tell(r->parts.user, NULL);
+        r->was_read.run = reload_go_on;
+        result = -pthread_create(&r->reader, NULL, reload_reader, r);
+        r->reading = result == 0;
+        if (result < 0)
+                reload_refuse(r,
+                              why_set(&why, RAISE(result), "cannot start a thread: %s",
+                                      strerror(-result)),
+                              &why);
 }
 
 void reload_request(struct reload *r, reload_done_fn *done, void *user) {
@@ -211,7 +265,7 @@ void reload_request(struct reload *r, reload_done_fn *done, void *user) {
                 list_append(&r->next, &q->link);
         }
         r->again = true;
-        if (!r->switching)
+        if (!r->busy)
                 reload_begin(r);
 }
 
@@ -234,6 +288,8 @@ void reload_stop(struct reload *r) {
 struct reload *reload_free(struct reload *r) {
         if (!r)
                 return NULL;
+        if (r->reading)
+                (void) pthread_join(r->reader, NULL); /* nobody hears of it any more */
         reload_clear(r);
         free(r);
         return NULL;

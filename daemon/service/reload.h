@@ -2,13 +2,12 @@
 /*
  * Reload: from one configuration to the next, whole or not at all
  *
- * All that can fail is done first, with nothing changed: the files are read and checked, new sockets are opened, every part
- * gets ready. Then the serving thread takes the new configuration over, and the loop follows when it has done so: no call is
+ * All that can fail is done first, with nothing changed: the files are read and checked, on a thread made for that, since the
+ * name service may take its time to know a user; then new sockets are opened, and every part gets ready. Then the serving thread takes the new configuration over, and the loop follows when it has done so: no call is
  * ever judged by one configuration and answered by another. Requests that come meanwhile are for the next round, since files
  * may have changed after they were read.
  *
- * Threading: loop thread only. Files are read on it: asking for users and groups may take its time; cached tokens are handed
- * out meanwhile.
+ * Threading: loop thread only, but for reload_read(), which any thread may call.
  */
 
 #include "api/loopback.h"
@@ -23,6 +22,7 @@ struct reload_parts {     /* all borrowed */
         enum conf_scope scope;
         struct conf **conf; /* in force; replaced */
         int **fds;          /* of its sockets; replaced */
+        struct inbox *loop;
         struct sockets *sockets;
         struct server *server;
         struct broker *broker;
@@ -40,9 +40,10 @@ int reload_read(const char *file, enum conf_scope scope, struct conf_report *rep
                 struct conf **ret);
 
 int reload_new(const struct reload_parts *parts, struct reload **ret); /* 0, -ENOMEM */
-struct reload *reload_free(struct reload *r); /* when the server has stopped */
+struct reload *reload_free(
+        struct reload *r); /* when the server has stopped; waits for files that are being read */
 
-/* done() may be NULL, and may be called from within. */
+/* done() may be NULL; without memory it is called from within. */
 void reload_request(struct reload *r, reload_done_fn *done, void *user);
 
 void reload_stop(struct reload *r); /* refuses what comes from now on */

@@ -1,13 +1,18 @@
 """Reload and restart: a new configuration, whole or not at all, and a successor, without a failed call."""
 
 import os
+import pathlib
+import select
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import unittest
+from unittest import mock
 
 from harness import (BEARERCTL, BEARERD, ENVIRONMENT, LIMIT_S, NEEDS_ROOT, WRAPPER, Connection, EndToEnd, as_user,
                      connect, eventually, main, new_token)
@@ -210,6 +215,25 @@ class Refusals(Reloads):
         self.write(edit=lambda text: text.replace("[daemon]\n", f"[daemon]\nkey_file = {self.directory}/key\n"))
         self.check_refused("key_file", "restart")
 
+    def test_where_it_may_not_write(self):
+        """What it gave up at start, a reload does not bring back; a restart does."""
+        if "landlock=0" in self.daemon.log:
+            self.skipTest("NOT TESTED: this kernel has no Landlock")
+        other = pathlib.Path(tempfile.mkdtemp(prefix="bearerd-e2e-"))
+        self.addCleanup(shutil.rmtree, other)
+        path = str(other / "bearerd.sock")
+        self.write(f"\n[socket other]\npath = {path}\n")
+        self.check_refused(path, "needs a restart", "systemctl restart bearerd")
+        self.write(edit=lambda text: text.replace("[credential developer]\n",
+                                                  f"[credential developer]\ntoken_file_out = {other}/token\n"))
+        self.check_refused("[credential developer] token_file_out needs a restart")
+        below = str(self.directory / "below/bearerd.sock")
+        self.write(f"\n[socket other]\npath = {below}\n")
+        self.assertEqual(self.reloaded()["sockets"]["added"], [below])
+        self.write(f"\n[socket other]\npath = {path}\n")
+        self.daemon.restart()
+        self.assertEqual(self.daemon.get("/healthz", socket=path).status, 200)
+
     def test_socket_that_cannot_be_had(self):
         """Nothing of the rest is taken either."""
         taken = str(self.directory / "taken")
@@ -231,6 +255,70 @@ class Refusals(Reloads):
         self.daemon.process.send_signal(signal.SIGHUP)
         eventually(lambda: "event=reload_refused" in self.daemon.log, "it is refused")
         self.assertStatus(self.daemon.get("/v1/token/more"), 409)
+
+
+class Limits(Reloads):
+    def change(self, keys):
+        self.write(edit=lambda text: text.replace("[daemon]\n", f"[daemon]\n{keys}\n", 1))
+        self.reloaded()
+
+    def test_audit(self):
+        self.daemon.token("developer")
+        eventually(lambda: "event=token_handed_out" in self.daemon.log, "all of it")
+        self.change("audit = refusals")
+        before = len(self.daemon.log)
+        self.daemon.token("channel")
+        self.change("audit = all")
+        self.daemon.token("enterprise")
+        eventually(lambda: "credential=enterprise subject=" in self.daemon.log[before:], "all of it again")
+        self.assertNotRegex(self.daemon.log[before:], "event=token_handed_out.* credential=channel ")
+
+    def test_connections(self):
+        """Those that are there stay, until they are idle for too long."""
+        kept = [connect(self.daemon.socket) for _ in range(4)]
+        for s in kept:
+            self.addCleanup(s.close)
+        self.change("connections_per_user = 2")
+        eventually(lambda: self.daemon.is_alive() and sum(bool(select.select([s], [], [], 0)[0]) for s in kept) > 1,
+                   "the oldest give way to those that come")
+        idle = Connection(self.daemon.socket)
+        self.addCleanup(idle.close)
+        idle.request("GET", "/healthz")
+        idle.getresponse().read()
+        self.change("idle_timeout = 1s")
+        self.assertEqual(idle.sock.recv(1), b"")
+
+    def test_authorizations(self):
+        start = {"subject": "alice"}
+        self.change("authorizations_per_user = 1")
+        path = "/v1/credentials/device/authorizations"
+        self.assertStatus(self.daemon.post(path, start), 201)
+        self.assertStatus(self.daemon.post(path, {"subject": "bob"}), 429, "slow_down")
+        self.change("authorizations_per_user = 2")
+        self.assertStatus(self.daemon.post(path, {"subject": "bob"}), 201)
+
+
+class SlowNames(Reloads):
+    """The name service knows one user only after a long time."""
+
+    def start(self):
+        self.fifo = self.directory / "fifo"
+        os.mkfifo(self.fifo)
+        more = {"LD_PRELOAD": os.environ["SLOW_NAMES"], "SLOW_NAMES_FIFO": str(self.fifo), "ASAN_OPTIONS": "verify_asan_link_order=0"}
+        with mock.patch.dict(ENVIRONMENT, more):
+            self.daemon.start()
+
+    def test_renewals_go_on(self):
+        self.write(edit=lambda text: text.replace("[daemon]\n", "[daemon]\nadmin_users = slow\n", 1))
+        reload = self.daemon.send("POST", "/v1/reload")
+        with open(self.fifo, "w"):  # it is being asked now, and has to wait
+            first = self.daemon.token("developer")
+            self.daemon.token("developer", f"?rejected={first.json['fingerprint']}")
+            self.assertFalse(reload.is_answered())
+        answer = self.assertStatus(reload.answer(), 400)
+        self.assertIn("names a user that does not exist here: slow", answer.text)
+        self.write()
+        self.reloaded()
 
 
 class Sockets(Reloads):
