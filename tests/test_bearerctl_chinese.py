@@ -144,7 +144,8 @@ class Locale(Chinese):
 
     def test_no_variable_names_a_catalogue(self):
         program, po = self.copy()
-        po.rename(pathlib.Path(self.dir) / "po")
+        (pathlib.Path(self.dir) / "po").mkdir()
+        (po / "zh_CN").rename(pathlib.Path(self.dir) / "po" / "zh_CN")  # the way leads through a directory that is there
         way = "../" * 32 + self.dir.lstrip("/") + "/po/zh_CN"
         for language in way, f"en:{way}", f"{way}:zh_CN":
             self.assertEqual(self.language({"LC_ALL": "C.UTF-8", "LANGUAGE": language, "NLSPATH": f"{self.dir}/po/%L/%N",

@@ -158,9 +158,7 @@ class Catalogues(unittest.TestCase):
     def each(self):
         catalogues = sorted(PO.glob("*.po"))
         self.assertTrue(catalogues)
-        for catalogue in catalogues:
-            with self.subTest(catalogue=catalogue.name):
-                yield catalogue
+        return catalogues
 
     def test_complete(self):
         wanted = marked()
@@ -168,9 +166,10 @@ class Catalogues(unittest.TestCase):
         for catalogue in self.each():
             translated = {msgid: msgstr for msgid, msgstr, _ in entries(catalogue)}
             self.assertEqual([f"{place}: {text}" for text, place in wanted.items() if not translated.get(text)], [],
-                             "not translated")
-            self.assertEqual([msgid for msgid in translated if msgid not in wanted], [], "not said any more")
-            self.assertEqual([msgid for msgid, _, unfit in entries(catalogue) if unfit], [], "fuzzy or obsolete")
+                             f"not translated in {catalogue.name}")
+            self.assertEqual([msgid for msgid in translated if msgid not in wanted], [], f"{catalogue.name}: not said any more")
+            self.assertEqual([msgid for msgid, _, unfit in entries(catalogue) if unfit], [],
+                             f"{catalogue.name}: fuzzy or obsolete")
 
     def test_formats(self):
         if not shutil.which("msgfmt"):
