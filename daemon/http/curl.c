@@ -18,7 +18,6 @@
  */
 #include "http/curl.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <curl/curl.h>
 #include <inttypes.h>
@@ -27,13 +26,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
 
 #include "base/err.h"
 #include "base/text.h"
 #include "base/why.h"
+#include "http/connection.h"
 #include "http/date.h"
 
 #define CURL_BODY_FIRST    4096  /* bytes reserved for an answer at first */
@@ -41,9 +40,6 @@
 #define CURL_UPLOAD_BUFFER 16384 /* bytes; the least that libcurl takes */
 #define CURL_PER_HOST_MAX                                                                          \
         (HTTP_CONNECTIONS_MAX / 2) /* a hanging provider leaves room for the others */
-
-#define CURL_CA_FILE                                                                               \
-        "/etc/ssl/certs/ca-certificates.crt" /* when libcurl was built without a default */
 
 /* One request and what has come of it so far. */
 struct call {
@@ -66,7 +62,6 @@ struct transport_curl {
         struct transport transport;
         const struct clock *clock;
         char *user_agent;
-        const char *ca_file; /* libcurl's default */
         CURLM *multi;
         sd_event *event;
         sd_event_source *timer;
@@ -187,22 +182,6 @@ static int call_origin(const struct call *c, const char **ret) {
         return (int) strcspn(host ? host + 3 : *ret, "/?#") + (host ? (int) (host + 3 - *ret) : 0);
 }
 
-static bool url_is_loopback(const char *url) {
-        CURLU *u = curl_url();
-        char *host = NULL;
-        struct in_addr address;
-        bool loopback = false;
-
-        if (u && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
-            curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK)
-                loopback = strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
-                           (inet_pton(AF_INET, host, &address) == 1 &&
-                            ntohl(address.s_addr) >> 24 == 127);
-        curl_free(host);
-        curl_url_cleanup(u);
-        return loopback;
-}
-
 static int call_add_header(struct call *c, const char *line) {
         struct curl_slist *longer = curl_slist_append(c->headers, line); /* copies */
 
@@ -232,10 +211,6 @@ static int call_make_headers(struct call *c) {
         return call_add_header(c, secret_text(line));
 }
 
-static long us_to_ms(int64_t us) {
-        return us < US_PER_MS ? 1 : (long) (us / US_PER_MS); /* 0 would mean libcurl's default */
-}
-
 static int64_t call_timeout_us(const struct call *c) {
         return c->req->timeout_us > 0 ? c->req->timeout_us : HTTP_TIMEOUT_US;
 }
@@ -248,8 +223,6 @@ static int call_set_request(struct call *c) {
 
         CALL_SET(CURLOPT_PRIVATE, c);
         CALL_SET(CURLOPT_ERRORBUFFER, c->error);
-        CALL_SET(CURLOPT_URL, c->req->url);
-        CALL_SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
         CALL_SET(CURLOPT_POST, 1L);
         CALL_SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) secret_len(c->req->body));
         CALL_SET(CURLOPT_READFUNCTION, call_on_read);
@@ -259,7 +232,6 @@ static int call_set_request(struct call *c) {
         CALL_SET(CURLOPT_USERAGENT, c->owner->user_agent);
         CALL_SET(CURLOPT_HEADERFUNCTION, call_on_header);
         CALL_SET(CURLOPT_HEADERDATA, c);
-        CALL_SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
         CALL_SET(CURLOPT_WRITEFUNCTION, call_on_write);
         CALL_SET(CURLOPT_WRITEDATA, c);
         return code == CURLE_OK              ? 0
@@ -267,29 +239,20 @@ static int call_set_request(struct call *c) {
                                              : RAISE(-EOPNOTSUPP);
 }
 
-static int call_set_connection(struct call *c) {
-        bool loopback = url_is_loopback(c->req->url);
-        int64_t timeout_us = call_timeout_us(c);
-        CURLcode code = CURLE_OK;
+static struct connection call_connection(const struct call *c) {
+        return (struct connection){ c->req->url, c->req->ca_file, c->req->allow_http,
+                                    call_timeout_us(c) };
+}
 
-        CALL_SET(CURLOPT_NOSIGNAL, 1L);
-        CALL_SET(CURLOPT_QUICK_EXIT,
-                 1L); /* or the end of a call waits for its name to be resolved */
-        CALL_SET(CURLOPT_PROTOCOLS_STR, c->req->allow_http && loopback ? "https,http" : "https");
-        CALL_SET(CURLOPT_FOLLOWLOCATION, 0L);
-        if (loopback)
-                CALL_SET(CURLOPT_PROXY, "");
+static int call_set_connection(struct call *c) {
+        const struct connection connection = call_connection(c);
+        CURLcode code = CURLE_OK;
+        int r;
+
+        r = connection_set(c->easy, &connection);
+        if (r < 0)
+                return PASS(r);
         CALL_SET(CURLOPT_MAXAGE_CONN, (long) HTTP_IDLE_S);
-        CALL_SET(CURLOPT_TIMEOUT_MS, us_to_ms(timeout_us));
-        CALL_SET(CURLOPT_CONNECTTIMEOUT_MS,
-                 us_to_ms(timeout_us < HTTP_CONNECT_US ? timeout_us : HTTP_CONNECT_US));
-        CALL_SET(CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
-        CALL_SET(CURLOPT_SSL_VERIFYPEER, 1L);
-        CALL_SET(CURLOPT_SSL_VERIFYHOST, 2L);
-        CALL_SET(CURLOPT_CAINFO, c->req->ca_file ? c->req->ca_file : c->owner->ca_file);
-        CALL_SET(CURLOPT_CAPATH,
-                 NULL); /* with one, libcurl parses the bundle for each connection */
-        CALL_SET(CURLOPT_CA_CACHE_TIMEOUT, (long) HTTP_CA_CACHE_S);
         CALL_SET(CURLOPT_SSL_CTX_FUNCTION, call_on_ssl_ctx);
         return code == CURLE_OK              ? 0
                : code == CURLE_OUT_OF_MEMORY ? RAISE(-ENOMEM)
@@ -359,7 +322,8 @@ static const char *call_detail(const struct call *c, CURLcode code) {
 
 static void call_explain(const struct call *c, CURLcode code, char *ret, size_t size) {
         const char *origin, *detail = call_detail(c, code);
-        const char *ca = c->req->ca_file ? c->req->ca_file : c->owner->ca_file;
+        const struct connection connection = call_connection(c);
+        const char *ca = connection_ca_file(&connection);
         int n = call_origin(c, &origin);
         char text[2 * HTTP_PROBLEM_MAX], span[32];
 
@@ -581,7 +545,6 @@ static int transport_set_up(struct transport_curl *t) {
 int transport_curl_new(sd_event *event, const struct clock *clock, const char *user_agent,
                        struct transport **ret) {
         struct transport_curl *t;
-        const char *ca_file;
         int r;
 
         if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, curl_alloc_free, curl_alloc_realloc,
@@ -592,10 +555,8 @@ int transport_curl_new(sd_event *event, const struct clock *clock, const char *u
                 curl_global_cleanup();
                 return RAISE(-ENOMEM);
         }
-        ca_file = curl_version_info(CURLVERSION_NOW)->cainfo;
         t->transport = (struct transport){ transport_curl_send, transport_curl_cancel, t };
         t->clock = clock;
-        t->ca_file = ca_file ? ca_file : CURL_CA_FILE;
         t->event = sd_event_ref(event);
         t->user_agent = strdup(user_agent);
         t->multi = curl_multi_init();
