@@ -79,7 +79,7 @@ int file_read(const char *path, size_t max, struct why *why, struct secret **ret
         return file_slurp(fd, path, max, why, ret);
 }
 
-static bool file_is_systemd_credential(const char *path) {
+bool file_is_systemd_credential(const char *path) {
         const char *dir = getenv("CREDENTIALS_DIRECTORY");
         size_t n = dir ? strlen(dir) : 0;
 

@@ -15,6 +15,7 @@
 
 struct builder {
         enum conf_scope scope;
+        bool look; /* conf_look() */
         const struct settings *settings;
         struct report *report;
         struct conf *conf;

@@ -112,14 +112,14 @@ static int conf_build(struct builder *b) {
         return PASS(r);
 }
 
-int conf_load(const char *path, enum conf_scope scope, struct conf_report *report,
-              struct conf **ret) {
+static int conf_read(const char *path, enum conf_scope scope, bool look, struct conf_report *report,
+                     struct conf **ret) {
         AUTO(conf_report_donep) struct conf_report found = { 0 };
         AUTO(settings_freep) struct settings *settings = NULL;
         AUTO(conf_freep) struct conf *conf = calloc(1, sizeof(*conf));
         AUTO(auto_freep) char *standard = NULL;
         struct report lines = { .out = &found };
-        struct builder b = { .scope = scope, .report = &lines, .conf = conf };
+        struct builder b = { .scope = scope, .look = look, .report = &lines, .conf = conf };
         int r;
 
         if (!conf)
@@ -145,4 +145,14 @@ int conf_load(const char *path, enum conf_scope scope, struct conf_report *repor
                 return RAISE(-EINVAL);
         *ret = TAKE(conf);
         return 0;
+}
+
+int conf_load(const char *path, enum conf_scope scope, struct conf_report *report,
+              struct conf **ret) {
+        return PASS(conf_read(path, scope, false, report, ret));
+}
+
+int conf_look(const char *path, enum conf_scope scope, struct conf_report *report,
+              struct conf **ret) {
+        return PASS(conf_read(path, scope, true, report, ret));
 }

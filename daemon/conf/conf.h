@@ -159,6 +159,7 @@ struct conf_credential {
         char *workspace_id;                     /* collaboration, interactive types */
         char *account_id;                       /* jwt: another account or organisation */
         char *enterprise_id;                    /* jwt, application = enterprise */
+        bool unseen; /* conf_look(): a file with a secret of it is for the service alone */
 };
 
 struct conf_socket {
@@ -223,6 +224,12 @@ int conf_default_path(enum conf_scope scope, char **ret);
  * (the default file). 0; -EINVAL: the report has at least one error, all that were found;
  * -ENOMEM. `report` is filled in both cases (warnings), and released by conf_report_done(). */
 int conf_load(const char *path, enum conf_scope scope, struct conf_report *report,
+              struct conf **ret);
+
+/* The same for who only looks, which must not take its parts for complete: where the service has
+ * its files in $CREDENTIALS_DIRECTORY, this process has none. That variable is to name the service's own
+ * directory, and what cannot be read there is a warning, and `unseen`. */
+int conf_look(const char *path, enum conf_scope scope, struct conf_report *report,
               struct conf **ret);
 
 /* One reference less; the last one releases it. Returns NULL. */

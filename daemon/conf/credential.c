@@ -52,6 +52,19 @@ struct credential_draft {
         bool has_type;
 };
 
+/* A file with a secret could not be used. When only looking, one that is for the service alone is no
+ * mistake. */
+static void credential_report_file(const struct credential_draft *d, const char *key,
+                                   const char *path, int r, const struct why *why) {
+        if (d->b->look && file_is_systemd_credential(path) && (r == -ENOENT || r == -EACCES)) {
+                report_warning(
+                        d->b->report, d->s, section_get(d->s, key),
+                        "cannot be checked from here: systemd gives it to the service alone");
+                d->c->unseen = true;
+        } else if (r < 0)
+                report_error(d->b->report, d->s, section_get(d->s, key), "%s", why->text);
+}
+
 static void credential_warn(const struct credential_draft *d, const char *key, const char *hint) {
         if (!hint)
                 return;
@@ -95,8 +108,8 @@ static void credential_read_type(struct credential_draft *d) {
         r = oauth_config_read(path, &why, &d->file);
         if (r == -ENOMEM)
                 d->b->report->oom = true;
-        else if (r < 0)
-                report_error(d->b->report, d->s, file, "%s", why.text);
+        else
+                credential_report_file(d, "config_file", path, r, &why);
         if (!d->file)
                 return;
         if (d->has_type && d->file->type != d->c->type)
@@ -163,8 +176,8 @@ static struct secret *credential_read_word(const struct credential_draft *d, con
         r = file_read_secret(path, CREDENTIAL_SECRET_MAX, &why, &s);
         if (r == -ENOMEM)
                 d->b->report->oom = true;
-        else if (r < 0)
-                report_error(d->b->report, d->s, section_get(d->s, key), "%s", why.text);
+        else
+                credential_report_file(d, key, path, r, &why);
         if (r < 0)
                 return NULL;
         for (len = secret_len(s); len > 0 && strchr(" \t\r\n", secret_text(s)[len - 1]);)
@@ -195,9 +208,8 @@ static void credential_read_key(const struct credential_draft *d) {
         }
         if (r == -ENOMEM)
                 d->b->report->oom = true;
-        else if (r < 0)
-                report_error(d->b->report, d->s, section_get(d->s, "private_key_file"), "%s",
-                             why.text);
+        else
+                credential_report_file(d, "private_key_file", path, r, &why);
 }
 
 static void credential_read_token(const struct credential_draft *d) {

@@ -67,6 +67,20 @@ int reload_read(const char *file, enum conf_scope scope, struct conf_report *rep
         return 0;
 }
 
+int reload_look(const char *file, enum conf_scope scope, struct conf_report *report,
+                struct conf **ret) {
+        AUTO(conf_freep) struct conf *conf = NULL;
+        int r;
+
+        r = conf_look(file, scope, report, &conf);
+        if (r == 0)
+                r = reload_build_scopes(conf);
+        if (r < 0)
+                return PASS(r);
+        *ret = TAKE(conf);
+        return 0;
+}
+
 /* What would take another daemon to follow. */
 static int reload_check_fixed(const struct conf *before, const struct conf *after,
                               struct why *why) {

@@ -35,8 +35,10 @@ struct reload_parts {     /* all borrowed */
         void *user;
 };
 
-/* Reads the files, and makes what the dialects need of them. As conf_load(). */
+/* Reads the files, and makes what the dialects need of them. As conf_load(), or conf_look(). */
 int reload_read(const char *file, enum conf_scope scope, struct conf_report *report,
+                struct conf **ret);
+int reload_look(const char *file, enum conf_scope scope, struct conf_report *report,
                 struct conf **ret);
 
 int reload_new(const struct reload_parts *parts, struct reload **ret); /* 0, -ENOMEM */
