@@ -1,5 +1,8 @@
 #include <getopt.h>
+#include <grp.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +24,7 @@
 #include "base/sandbox.h"
 #include "base/wipe.h"
 #include "broker/broker.h"
+#include "check/check.h"
 #include "conf/conf.h"
 #include "hook/hook.h"
 #include "http/curl.h"
@@ -39,7 +43,7 @@ struct options {
         const char *config; /* NULL: the default file */
         enum conf_scope scope;
         const char *new_key; /* NULL: one that takes the place of key_file */
-        bool check, rekey;
+        bool check, diagnose, offline, rekey;
 };
 
 #define STATUS_MAX       (WHY_MAX + 256)
@@ -91,6 +95,8 @@ static const char help[] =
         "  --config FILE  read FILE instead of /etc/bearerd/bearerd.conf\n"
         "  --user         run for one person: configuration, state and socket in the XDG directories\n"
         "  --check        check the configuration, say what is wrong and how to mend it, and exit\n"
+        "  --diagnose     the same and more, as far as to a token, one fact a line: what bearerctl check reads\n"
+        "  --offline      with --diagnose: ask nobody\n"
         "  --rekey        seal all that is stored under a new key, and exit; bearerd must be stopped\n"
         "  --new-key FILE with --rekey: take the key from FILE, or make it there, and leave key_file alone\n"
         "  --help, --version\n"
@@ -103,6 +109,7 @@ static int parse_arguments(int argc, char *argv[], struct options *ret) {
         static const struct option options[] = {
                 { "config", required_argument, NULL, 'c' },  { "user", no_argument, NULL, 'u' },
                 { "check", no_argument, NULL, 'k' },         { "rekey", no_argument, NULL, 'r' },
+                { "diagnose", no_argument, NULL, 'd' },      { "offline", no_argument, NULL, 'o' },
                 { "new-key", required_argument, NULL, 'n' }, { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, 'v' },       { 0 },
         };
@@ -118,6 +125,12 @@ static int parse_arguments(int argc, char *argv[], struct options *ret) {
                         break;
                 case 'k':
                         ret->check = true;
+                        break;
+                case 'd':
+                        ret->diagnose = true;
+                        break;
+                case 'o':
+                        ret->offline = true;
                         break;
                 case 'r':
                         ret->rekey = true;
@@ -142,6 +155,11 @@ static int parse_arguments(int argc, char *argv[], struct options *ret) {
         }
         if (ret->new_key && !ret->rekey) {
                 (void) fputs("bearerd: --new-key goes with --rekey\nTry: bearerd --help\n", stderr);
+                return -EINVAL;
+        }
+        if (ret->offline && !ret->diagnose) {
+                (void) fputs("bearerd: --offline goes with --diagnose\nTry: bearerd --help\n",
+                             stderr);
                 return -EINVAL;
         }
         return 0;
@@ -189,6 +207,80 @@ static int check(const struct options *options) {
         (void) printf("The configuration is good: %zu credential%s, %zu socket%s.\n",
                       conf->n_credentials, conf->n_credentials == 1 ? "" : "s", conf->n_sockets,
                       conf->n_sockets == 1 ? "" : "s");
+        return EXIT_SUCCESS;
+}
+
+/* Where the service has what LoadCredential= names. */
+static int name_credentials_directory(enum conf_scope scope) {
+        const char *runtime = getenv("XDG_RUNTIME_DIR");
+        char directory[PATH_MAX] = "/run/credentials/bearerd.service";
+
+        if (scope == CONF_USER)
+                (void) snprintf(directory, sizeof(directory), "%s/credentials/bearerd.service",
+                                runtime ? runtime : "/run"); /* cut, it is not there either */
+        return setenv("CREDENTIALS_DIRECTORY", directory, 0);
+}
+
+/* What the service sees is seen as its user: files of other owners are not what it would take. */
+static int become_service_user(const struct options *options) {
+        const struct passwd *p;
+
+        if (geteuid() != 0 || options->config || options->scope != CONF_SYSTEM)
+                return 0;
+        p = getpwnam("bearerd");
+        if (!p)
+                return 0;
+        return initgroups(p->pw_name, p->pw_gid) < 0 || setgid(p->pw_gid) < 0 ||
+                               setuid(p->pw_uid) < 0
+                       ? RAISE(-errno)
+                       : sandbox_harden(); /* a change of user takes some of it back */
+}
+
+static int diagnose_with(const struct options *options, struct check_parts *parts) {
+        AUTO(sd_event_unrefp) sd_event *event = NULL;
+        AUTO(transport_curl_freep) struct transport *transport = NULL;
+        int r;
+
+        r = sd_event_new(&event);
+        if (r < 0)
+                return RAISE(r);
+        r = transport_curl_new(event, &clock_system, "bearerd/" BEARERD_VERSION, &transport);
+        if (r < 0)
+                return PASS(r);
+        parts->event = event;
+        parts->transport = transport;
+        parts->clock = &clock_system;
+        parts->random = &random_system;
+        parts->offline = options->offline;
+        parts->out = stdout;
+        return check_run(parts);
+}
+
+static int diagnose(const struct options *options) {
+        AUTO(conf_freep) struct conf *conf = NULL;
+        AUTO(auto_freep) char *standard = NULL;
+        struct conf_report report = { 0 };
+        struct check_parts parts = { .file = options->config, .report = &report };
+        int r;
+
+        (void) signal(SIGPIPE, SIG_IGN);
+        if (become_service_user(options) < 0 || name_credentials_directory(options->scope) < 0) {
+                (void) fprintf(stderr, "bearerd: cannot look as the service does: %s\n",
+                               strerror(errno));
+                return EXIT_FAILURE;
+        }
+        if (!options->config && conf_default_path(options->scope, &standard) == 0)
+                parts.file = standard;
+        r = reload_look(options->config, options->scope, &report, &conf);
+        parts.conf = conf;
+        if (r == 0 || r == -EINVAL)
+                r = diagnose_with(options, &parts);
+        conf_report_done(&report);
+        if (r < 0) {
+                (void) fprintf(stderr, "bearerd: cannot check: %s (%s)\n", strerror(-r),
+                               err_origin());
+                return EXIT_FAILURE;
+        }
         return EXIT_SUCCESS;
 }
 
@@ -877,6 +969,8 @@ int main(int argc, char *argv[]) {
         }
         if (options.check)
                 return check(&options);
+        if (options.diagnose)
+                return diagnose(&options);
         if (options.rekey)
                 return rekey(&options);
         if (load(&options, &d.conf) < 0) {

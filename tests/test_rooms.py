@@ -20,8 +20,9 @@ REFUSAL = "provider/dialect.h"  # a seam; a provider's refusal is data and trave
 TRANSPORT = "http/transport.h"  # a seam: types only, handed down by main
 MAY_INCLUDE = {
     "main": {"conf", "api", "policy", "broker", "sched", "provider", "http", "store",
-             "hook", "service", NAMES_AND_LIMITS},
+             "hook", "service", "check", NAMES_AND_LIMITS},
     "hook": {"broker", "sched/timer.h", PLAIN_DATA},
+    "check": {"conf", "provider", "http", "store/keyfile.h"},  # who diagnoses goes where requests go
     "service": {"conf", "api", "broker", "provider/scope.h"},
     "conf": set(),
     "api": {"policy", "broker", PLAIN_DATA, "conf/difference.h", NAMES_AND_LIMITS, REFUSAL,

@@ -1,6 +1,7 @@
 #include "base/clock.h"
 
 #include <stddef.h>
+#include <sys/timex.h>
 #include <time.h>
 
 static mono_t clock_system_mono(void *self) {
@@ -21,3 +22,10 @@ static wall_t clock_system_wall(void *self) {
 }
 
 const struct clock clock_system = { clock_system_mono, clock_system_wall, NULL };
+
+bool clock_is_synchronized(void) {
+        struct timex t = { .modes = 0 }; /* only asks */
+        int state = adjtimex(&t);
+
+        return state >= 0 && state != TIME_ERROR && !(t.status & STA_UNSYNC);
+}

@@ -37,6 +37,10 @@ struct clock {
 /* The kernel's clocks. Any thread. */
 extern const struct clock clock_system;
 
+/* Does somebody keep the wall clock right: an NTP client, or the host of a virtual machine? False
+ * also where that cannot be told. */
+bool clock_is_synchronized(void);
+
 static inline mono_t clock_mono(const struct clock *c) {
         return c->mono(c->self);
 }

@@ -115,6 +115,7 @@ static bool coze_presents_grant(const struct exchange *x) {
 
 static void coze_set(struct refusal *refusal, enum refusal_kind kind, const char *advice) {
         refusal->kind = kind;
+        refusal->region = strncmp(advice, COZE_REGION, strlen(COZE_REGION)) == 0;
         (void) snprintf(refusal->advice, sizeof(refusal->advice), "%s", advice); /* cut is fine */
 }
 

@@ -74,6 +74,7 @@ struct refusal {
         char logid[HTTP_LOGID_MAX];
         char advice[REFUSAL_MESSAGE_MAX]; /* what to do next; "" if nothing is known */
         int64_t retry_after_us;           /* -1: not given */
+        bool region; /* the provider says so to a credential of another region, too */
 };
 
 struct exchange_result {
