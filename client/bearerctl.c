@@ -51,6 +51,7 @@ enum option_id {
         OPTION_CANCEL,
         OPTION_PID,
         OPTION_USER,
+        OPTION_OFFLINE,
         OPTION_SOCKET,
         OPTION_HELP,
         OPTION_VERSION,
@@ -193,6 +194,12 @@ static int option_user(struct parsed *p, const char *value) {
         return 0;
 }
 
+static int option_offline(struct parsed *p, const char *value) {
+        (void) value;
+        p->call.offline = true;
+        return 0;
+}
+
 static int option_socket(struct parsed *p, const char *value) {
         if (!*value || strlen(value) >= WIRE_SOCKET_MAX) {
                 say(_("--socket: a path of 1 to %d bytes"), WIRE_SOCKET_MAX - 1);
@@ -244,6 +251,8 @@ static const struct option {
         [OPTION_PID] = { "--pid", 0, "PID", option_pid, N_("another process than this one") },
         [OPTION_USER] = { "--user", 0, NULL, option_user,
                           N_("the configuration of bearerd --user, not the system's") },
+        [OPTION_OFFLINE] = { "--offline", 0, NULL, option_offline,
+                             N_("ask nobody: the configuration and its keys alone") },
         [OPTION_SOCKET] = { "--socket", 0, "PATH", option_socket,
                             N_("the daemon's socket (default: see bearerctl(1))") },
         [OPTION_HELP] = { "--help", 'h', NULL, option_help, N_("print help") },
@@ -289,8 +298,8 @@ static const struct verb {
           BIT(OPTION_SUBJECT) | BIT(OPTION_JSON), .most = 1 },
         { "explain", "NAME", N_("which rule lets a process in, or keeps it out"), verb_explain,
           BIT(OPTION_PID) | BIT(OPTION_JSON), .least = 1, .most = 1 },
-        { "check", "[FILE]", N_("check the configuration and its keys"), verb_check,
-          BIT(OPTION_USER), .most = 1, .file = true },
+        { "check", "[FILE]", N_("what keeps tokens away, and what to do"), verb_check,
+          BIT(OPTION_USER) | BIT(OPTION_OFFLINE) | BIT(OPTION_JSON), .most = 1, .file = true },
         { "reload", "", N_("have the daemon read its configuration again"), verb_reload,
           .options = 0 },
         { "rekey", "[FILE]", N_("seal all grants with a new key"), verb_rekey, BIT(OPTION_USER),

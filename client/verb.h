@@ -44,6 +44,7 @@ struct call {
         int64_t expires_at;   /* set; UNIX seconds, -1: not given */
         enum form form;
         bool user;       /* check, rekey: the configuration of bearerd --user */
+        bool offline;    /* check: ask nobody */
         bool subjects;   /* status: of the credential, not itself */
         bool no_browser; /* login */
 };

@@ -1,7 +1,7 @@
-#include "client/verb.h"
+#include "client/bearerd.h"
 
 /*
- * check and rekey: what only bearerd itself can do
+ * rekey, and how bearerd is found: what only it can do
  *
  * It reads keys, knows every rule and opens the store, so it does the work: the one that was
  * installed with this program, so that an old one further down in PATH does not judge a new
@@ -33,9 +33,8 @@ static bool bearerd_find_sibling(char ret[PATH_MAX]) {
         return true;
 }
 
-/* Becomes "bearerd WHAT", with the operands and options of both verbs. */
-static int bearerd_become(const struct call *call, const char *what) {
-        const char *arguments[] = { BEARERD_PROGRAM, what, NULL, NULL, NULL, NULL };
+int bearerd_become(const struct call *call, const char *what) {
+        const char *arguments[] = { BEARERD_PROGRAM, what, NULL, NULL, NULL, NULL, NULL };
         char sibling[PATH_MAX];
         size_t n = 2;
 
@@ -45,6 +44,8 @@ static int bearerd_become(const struct call *call, const char *what) {
         }
         if (call->user)
                 arguments[n++] = "--user";
+        if (call->offline)
+                arguments[n++] = "--offline";
         errno = ENOENT;
         if (bearerd_find_sibling(sibling))
                 (void) execv(sibling, (char *const *) arguments);
@@ -55,10 +56,6 @@ static int bearerd_become(const struct call *call, const char *what) {
         say(_("cannot run %s: %s; it was looked for beside bearerctl, in %s and in PATH: install it there"),
             BEARERD_PROGRAM, message_errno(errno), BEARERD_BINDIR);
         return EXIT_FAILED;
-}
-
-int verb_check(const struct call *call) {
-        return bearerd_become(call, "--check");
 }
 
 int verb_rekey(const struct call *call) {

@@ -933,7 +933,7 @@ class Json(Case):
                 self.check(line)
         with_json = {verb for verb in re.findall(r"^  (\w+)(?: .*?)?  +\w", self.run_ctl("help")[1], re.M)
                      if "--json" in self.run_ctl("help", verb)[1]}
-        self.assertEqual({words.split()[0] for words in self.ANSWERS} | {"watch"}, with_json)
+        self.assertEqual({words.split()[0] for words in self.ANSWERS} | {"watch", "check"}, with_json)
 
     def test_watch(self):
         stream = f"event: state\ndata: {json.dumps(self.EVENT)}\n\n".encode()
@@ -1030,27 +1030,57 @@ class Exec(Case):
 
 
 class Check(Case):
-    def install(self, directory, code):
+    def install(self, directory, code, facts=False):
         os.makedirs(directory, exist_ok=True)
         program = os.path.join(directory, "bearerd")
         with open(program, "w") as f:
-            f.write(f'#!/bin/sh\necho "$@"\nexit {code}\n')
+            f.write(f'#!/bin/sh\necho "$@"\nexit {code}\n' if not facts else
+                    f'#!/bin/sh\nprintf \'{{"check":"configuration","result":"fail","problem":"mistake","message":"%s"}}\\n\''
+                    f' "$*"\nexit {code}\n')
         os.chmod(program, 0o755)
+
+    def said(self, *arguments, code=0, env=None, program=None):
+        """What check makes of the one fact, which is bearerd's arguments."""
+        found, out, err = self.run_ctl("check", *arguments, program=program, env=env)
+        self.assertEqual((found, err), (code, ""))
+        return out
 
     def test_arguments(self):
         beside = os.path.join(self.dir, "bin")
-        self.install(beside, 0)
+        self.install(beside, 0, facts=True)
         program = shutil.copy(BEARERCTL, beside)
         self.install(os.path.join(self.dir, "path"), 9)
         env = {"PATH": os.path.join(self.dir, "path") + ":" + self.env["PATH"]}
-        for args, out in (([], "--check"), (["x.conf"], "--check --config x.conf"),
-                          (["--user"], "--check --user"),
-                          (["--user", "--", "-x"], "--check --config -x --user")):
-            self.expect(["check", *args], 0, out + "\n", program=program, env=env)
-            self.expect(["rekey", *args], 0, out.replace("--check", "--rekey") + "\n",
-                        program=program, env=env)
-        self.install(beside, 3)
-        self.expect(["check"], 3, "--check\n", program=program, env=env)
+        for args, out in (([], ""), (["x.conf"], " --config x.conf"), (["--user"], " --user"),
+                          (["--user", "--", "-x"], " --config -x --user")):
+            text = self.said(*args, code=1, program=program, env=env)
+            self.assertIn(f"FAIL  configuration  --diagnose{out}\n", text)
+        self.assertIn("--diagnose --offline\n", self.said("--offline", code=1, program=program, env=env))
+        self.install(beside, 0)
+        for args, out in (([], "--rekey"), (["x.conf"], "--rekey --config x.conf"), (["--user"], "--rekey --user")):
+            self.expect(["rekey", *args], 0, out + "\n", program=program, env=env)
+
+    def test_json(self):
+        beside = os.path.join(self.dir, "bin")
+        self.install(beside, 0, facts=True)
+        o = json.loads(self.said("--json", code=1, program=shutil.copy(BEARERCTL, beside)))
+        self.assertEqual((o["version"], o["result"], len(o["checks"])), (1, "fail", 1))
+        self.assertEqual(o["checks"][0], {"check": "configuration", "result": "fail", "problem": "mistake",
+                                          "message": "--diagnose", "causes": []})
+
+    def test_bearerd_fails(self):
+        """What it has found out is told, but nobody takes it for all there is."""
+        beside = os.path.join(self.dir, "bin")
+        self.install(beside, 3, facts=True)
+        program = shutil.copy(BEARERCTL, beside)
+        self.assertNotIn("Failures", self.said(code=1, program=program))
+        self.assertEqual(self.said("--json", code=1, program=program), "")
+
+    def test_nonsense(self):
+        beside = os.path.join(self.dir, "bin")
+        self.install(beside, 0)
+        program = shutil.copy(BEARERCTL, beside)
+        self.expect_error(["check"], 1, "older or newer", program=program)
 
     def test_path_comes_last(self):
         alone = os.path.join(self.dir, "alone")
@@ -1063,10 +1093,11 @@ class Check(Case):
         bindir = subprocess.run(["strings", program], capture_output=True).stdout.decode()
         if any(os.path.exists(line) for line in bindir.splitlines() if line.endswith("/bearerd")):
             self.skipTest("bearerd is installed in the configured directory")
-        self.expect(["check"], 7, "--check\n", program=program,
+        self.expect(["rekey"], 7, "--rekey\n", program=program,
                     env={"PATH": path + ":" + self.env["PATH"]})
-        self.expect_error(["check"], 1, "cannot run bearerd: No such file", program=program,
-                          env={"PATH": self.dir})
+        for verb in ("rekey", "check"):
+            self.expect_error([verb], 1, "cannot run bearerd: No such file", program=program,
+                              env={"PATH": self.dir})
 
     def test_damaged_sibling_is_not_passed_over(self):
         beside = os.path.join(self.dir, "bin")

@@ -31,6 +31,7 @@ SILENT = {"client/events.c", "client/wire.c"}  # they speak HTTP, to the daemon
 FOR_PROGRAMS = {
     "client/ask.c": {"; logid ", "no credential is called", "nothing to forget"},  # of the daemon
     "client/bearerctl.c": {"NAME -- COMMAND...", " [OPTION...]"},
+    "client/diagnosis.c": {"connector app should bind", "invalid app type", "verify jwt empty"},  # as Coze says it
 }
 
 
@@ -178,6 +179,13 @@ class Catalogues(unittest.TestCase):
             done = subprocess.run(["msgfmt", "--check", "--output-file=/dev/null", catalogue], capture_output=True, text=True,
                                   timeout=60, check=False)
             self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_members(self):
+        """{host}, of a fact (client/diagnosis.c), stands in both languages."""
+        members = re.compile(r"\{\w+\}")
+        for catalogue in self.each():
+            self.assertEqual([msgid for msgid, msgstr, _ in entries(catalogue)
+                              if set(members.findall(msgid)) != set(members.findall(msgstr))], [])
 
     def test_formats_are_checked(self):
         """msgfmt compares only what is called a format."""
