@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "client/advice.h"
 #include "client/message.h"
 #include "client/words.h"
 
@@ -514,8 +515,11 @@ static void diagnosis_find_causes(struct diagnosis *d, struct json_object *fact)
         for (size_t i = 0; i < N_ELEMENTS(rules); i++)
                 if (rule_fits(&rules[i], fact, evidence | (d->n_causes == 0 ? OTHERWISE : 0)))
                         diagnosis_add(d, fact, rules[i].id, _(rules[i].advice));
-        if (d->n_causes == 0 && fact_text(fact, "advice"))
-                diagnosis_add(d, fact, "advice", "{advice}");
+        if (d->n_causes == 0 && fact_text(fact, "advice")) {
+                const char *translated = advice_translate(fact_text(fact, "advice"));
+
+                diagnosis_add(d, fact, "advice", translated ? translated : "{advice}");
+        }
 }
 
 static void diagnosis_find_sentence(struct diagnosis *d, struct json_object *fact) {
