@@ -67,14 +67,17 @@ static void metrics_grants(struct metrics *m, const char *name) {
                                m->view.subjects + (m->view.has_grant_expires_at ? 1 : 0));
 }
 
+static const char *metrics_outcome(size_t kind) {
+        return kind == REFUSAL_NONE ? "success" : refusal_kind_names[kind];
+}
+
 static void metrics_renewals(struct metrics *m, const char *name) {
         if (credential_type_is_static(m->credential->type))
                 return;
         for (size_t i = 0; i < REFUSAL_KIND_MAX; i++) {
                 if (i >= REFUSAL_PENDING)
                         break; /* of a device's polling, not of a renewal */
-                metrics_sample(m, name, ",outcome=\"%s\"} %" PRIu64 "\n",
-                               i == REFUSAL_NONE ? "success" : refusal_kind_names[i],
+                metrics_sample(m, name, ",outcome=\"%s\"} %" PRIu64 "\n", metrics_outcome(i),
                                m->view.outcomes[i]);
         }
 }
@@ -127,6 +130,11 @@ static void metrics_head(struct metrics *m, const char *name, const char *type, 
         (void) fprintf(m->out, "# HELP bearerd_%s%s %s\n", name, total, help);
 }
 
+/* What the samples of a counter are called, or of anything else. */
+static void metrics_sample_name(const char *name, const char *type, char ret[64]) {
+        (void) snprintf(ret, 64, "%s%s", name, strcmp(type, "counter") == 0 ? "_total" : "");
+}
+
 static void metrics_write_credentials(struct metrics *m, size_t what) {
         const struct conf *conf = broker_conf(m->broker);
         const char *name = metrics_of_credentials[what].name;
@@ -135,8 +143,7 @@ static void metrics_write_credentials(struct metrics *m, size_t what) {
 
         metrics_head(m, name, type, metrics_of_credentials[what].unit,
                      metrics_of_credentials[what].help);
-        (void) snprintf(sample, sizeof(sample), "%s%s", name,
-                        strcmp(type, "counter") == 0 ? "_total" : "");
+        metrics_sample_name(name, type, sample);
         for (size_t i = 0; i < conf->n_credentials; i++) {
                 m->credential = conf->credentials[i];
                 if (!caller_find_credential(m->call->caller, conf, m->credential->name))
@@ -145,6 +152,8 @@ static void metrics_write_credentials(struct metrics *m, size_t what) {
                 metrics_of_credentials[what].write(m, sample);
         }
 }
+
+/* --- providers --- */
 
 /* Only the providers of credentials that are shown. */
 static bool metrics_shows(const struct metrics *m, const struct conf_provider *provider) {
@@ -157,53 +166,110 @@ static bool metrics_shows(const struct metrics *m, const struct conf_provider *p
         return false;
 }
 
-static void metrics_write_latency(struct metrics *m) {
-        static const char name[] = "upstream_duration_seconds";
+struct metrics_provider {
+        const char *name;
+        struct upstream_view view;
+        const struct latency *latency;
+};
+
+static void metrics_breaker(struct metrics *m, const char *name, const struct metrics_provider *p) {
+        for (size_t i = 0; i < BREAKER_STATE_MAX; i++)
+                (void) fprintf(m->out, "bearerd_%s{provider=\"%s\",state=\"%s\"} %d\n", name,
+                               p->name, breaker_state_names[i], p->view.state == i);
+}
+
+static void metrics_requests(struct metrics *m, const char *name,
+                             const struct metrics_provider *p) {
+        (void) fprintf(m->out, "bearerd_%s{provider=\"%s\"} %" PRIu64 "\n", name, p->name,
+                       p->view.counters.requests);
+}
+
+static void metrics_results(struct metrics *m, const char *name, const struct metrics_provider *p) {
+        for (size_t i = 0; i < REFUSAL_KIND_MAX; i++)
+                (void) fprintf(m->out, "bearerd_%s{provider=\"%s\",outcome=\"%s\"} %" PRIu64 "\n",
+                               name, p->name, metrics_outcome(i), p->view.counters.ended[i]);
+}
+
+static void metrics_active(struct metrics *m, const char *name, const struct metrics_provider *p) {
+        (void) fprintf(m->out, "bearerd_%s{provider=\"%s\"} %zu\n", name, p->name, p->view.active);
+}
+
+static void metrics_queued(struct metrics *m, const char *name, const struct metrics_provider *p) {
+        (void) fprintf(m->out, "bearerd_%s{provider=\"%s\"} %zu\n", name, p->name, p->view.waiting);
+}
+
+static void metrics_skew(struct metrics *m, const char *name, const struct metrics_provider *p) {
+        if (p->view.has_skew)
+                (void) fprintf(m->out, "bearerd_%s{provider=\"%s\"} %" PRId64 "\n", name, p->name,
+                               p->view.skew_s);
+}
+
+/* A bound in seconds as OpenMetrics writes it: the same series, whoever writes it down. */
+static void metrics_bound(struct metrics *m, int64_t us, char ret[32]) {
+        (void) snprintf(ret, 32, "%g", (double) us / (double) US_PER_S);
+        if (!m->is_old && !strchr(ret, '.'))
+                strcat(ret, ".0");
+}
+
+static void metrics_duration(struct metrics *m, const char *name,
+                             const struct metrics_provider *p) {
+        const struct latency *l = p->latency;
+        uint64_t sum = 0;
+        char bound[32];
+
+        for (size_t i = 0; i < LATENCY_BUCKETS; i++) {
+                sum += l->buckets[i];
+                metrics_bound(m, latency_bounds_us[i], bound);
+                (void) fprintf(m->out, "bearerd_%s_bucket{provider=\"%s\",le=\"%s\"} %" PRIu64 "\n",
+                               name, p->name, bound, sum);
+        }
+        (void) fprintf(m->out,
+                       "bearerd_%s_bucket{provider=\"%s\",le=\"+Inf\"} %" PRIu64 "\n"
+                       "bearerd_%s_sum{provider=\"%s\"} %.6f\n"
+                       "bearerd_%s_count{provider=\"%s\"} %" PRIu64 "\n",
+                       name, p->name, l->n, name, p->name, (double) l->sum_us / (double) US_PER_S,
+                       name, p->name, l->n);
+}
+
+static const struct {
+        const char *name, *type, *unit, *help; /* as above */
+        void (*write)(struct metrics *m, const char *name, const struct metrics_provider *p);
+} metrics_of_providers[] = {
+        { "provider_breaker", "gauge", NULL,
+          "1 for the state that the provider's circuit breaker is in, else 0.", metrics_breaker },
+        { "provider_clock_skew_seconds", "gauge", "seconds",
+          "The provider's clock minus this machine's; absent before its first answer.",
+          metrics_skew },
+        { "upstream_requests", "counter", NULL, "Requests that were sent.", metrics_requests },
+        { "upstream_results", "counter", NULL, "Requests that have ended, by how.",
+          metrics_results },
+        { "upstream_active", "gauge", NULL, "Requests under way.", metrics_active },
+        { "upstream_queued", "gauge", NULL, "Requests that wait for their turn.", metrics_queued },
+        { "upstream_duration_seconds", "histogram", "seconds",
+          "How long a provider took to answer.", metrics_duration },
+};
+
+static void metrics_write_providers(struct metrics *m, size_t what) {
         const struct conf *conf = broker_conf(m->broker);
+        const char *name = metrics_of_providers[what].name;
+        const char *type = metrics_of_providers[what].type;
+        char sample[64];
 
-        metrics_head(m, name, "histogram", "seconds", "How long a provider took to answer.");
-        for (size_t p = 0; p < conf->n_providers; p++) {
-                const struct latency *l = broker_latency(m->broker, p);
-                const char *provider = conf->providers[p]->name;
-                uint64_t sum = 0;
+        metrics_head(m, name, type, metrics_of_providers[what].unit,
+                     metrics_of_providers[what].help);
+        metrics_sample_name(name, type, sample);
+        for (size_t i = 0; i < conf->n_providers; i++) {
+                struct metrics_provider p = { .name = conf->providers[i]->name,
+                                              .latency = broker_latency(m->broker, i) };
 
-                if (!metrics_shows(m, conf->providers[p]))
+                if (!metrics_shows(m, conf->providers[i]))
                         continue;
-                for (size_t i = 0; i < LATENCY_BUCKETS; i++) {
-                        sum += l->buckets[i];
-                        (void) fprintf(m->out,
-                                       "bearerd_%s_bucket{provider=\"%s\",le=\"%.3f\"} %" PRIu64
-                                       "\n",
-                                       name, provider,
-                                       (double) latency_bounds_us[i] / (double) US_PER_S, sum);
-                }
-                (void) fprintf(m->out,
-                               "bearerd_%s_bucket{provider=\"%s\",le=\"+Inf\"} %" PRIu64 "\n"
-                               "bearerd_%s_sum{provider=\"%s\"} %.6f\n"
-                               "bearerd_%s_count{provider=\"%s\"} %" PRIu64 "\n",
-                               name, provider, l->n, name, provider,
-                               (double) l->sum_us / (double) US_PER_S, name, provider, l->n);
+                broker_view_provider(m->broker, conf->providers[i], &p.view);
+                metrics_of_providers[what].write(m, sample, &p);
         }
 }
 
-static void metrics_write_breakers(struct metrics *m) {
-        static const char name[] = "provider_breaker";
-        const struct conf *conf = broker_conf(m->broker);
-
-        metrics_head(m, name, "gauge", NULL,
-                     "1 for the state that the provider's circuit breaker is in, else 0.");
-        for (size_t p = 0; p < conf->n_providers; p++) {
-                struct upstream_view v;
-
-                if (!metrics_shows(m, conf->providers[p]))
-                        continue;
-                broker_view_provider(m->broker, conf->providers[p], &v);
-                for (size_t i = 0; i < BREAKER_STATE_MAX; i++)
-                        (void) fprintf(m->out, "bearerd_%s{provider=\"%s\",state=\"%s\"} %d\n",
-                                       name, conf->providers[p]->name, breaker_state_names[i],
-                                       v.state == i);
-        }
-}
+/* --- all of it --- */
 
 static void metrics_write(struct metrics *m) {
         metrics_head(m, "build_info", "gauge", NULL, "1; the version of bearerd.");
@@ -213,8 +279,8 @@ static void metrics_write(struct metrics *m) {
                        atomic_load(&server_streams(m->call->server)->n));
         for (size_t i = 0; i < N_ELEMENTS(metrics_of_credentials); i++)
                 metrics_write_credentials(m, i);
-        metrics_write_breakers(m);
-        metrics_write_latency(m);
+        for (size_t i = 0; i < N_ELEMENTS(metrics_of_providers); i++)
+                metrics_write_providers(m, i);
         if (!m->is_old)
                 (void) fputs("# EOF\n", m->out);
 }

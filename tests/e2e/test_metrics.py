@@ -1,19 +1,36 @@
 """/metrics in its two forms, what watches it (conf/), and /readyz."""
 
 import json
+import os
 import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import unittest
 
 from harness import EndToEnd, eventually, main
 
 CONF = pathlib.Path(__file__).resolve().parents[2] / "conf"
-PROMTOOL = shutil.which("promtool")
+ALERTS = CONF.parent / "tests" / "e2e" / "alerts.yml"
+PROMTOOL = os.environ.get("PROMTOOL") or shutil.which("promtool")
 NEEDS_PROMTOOL = unittest.skipUnless(PROMTOOL, "NOT TESTED: promtool (Debian's package prometheus) is not here")
 SAMPLE = re.compile(r'(?P<name>[a-z_]+)(\{(?P<labels>[^}]*)\})? (?P<value>[-+.\dInf]+)')
 SUFFIXES = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
+
+
+def families(text):
+    """What the text declares, {name: kind}, with samples or without."""
+    return dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
+
+
+def reference_parser():
+    """A Python that has the parser of OpenMetrics' own authors, or None."""
+    for python in (sys.executable, "/usr/bin/python3"):
+        if subprocess.run([python, "-c", "import prometheus_client.openmetrics.parser"], capture_output=True,
+                          check=False).returncode == 0:
+            return python
+    return None
 
 
 def parse(text):
@@ -101,6 +118,45 @@ class Metrics(EndToEnd):
         self.assertEqual(self.sample("bearerd_upstream_duration_seconds_count", provider="coze-test"), 1)
         self.assertGreater(self.sample("bearerd_upstream_duration_seconds_sum", provider="coze-test"), 0)
 
+    def test_requests(self):
+        def results(outcome):
+            return self.sample("bearerd_upstream_results_total", provider="coze-test", outcome=outcome)
+
+        def gauge(name):
+            return self.sample(f"bearerd_upstream_{name}", provider="coze-test")
+
+        self.assertEqual((gauge("requests_total"), results("success"), gauge("active")), (0, 0, 0))
+        self.assertNotIn("bearerd_provider_clock_skew_seconds", self.metrics())
+        self.daemon.token("developer")
+        self.emulator.fault("invalid_client", times=1)
+        self.daemon.get("/v1/token/channel")
+        self.assertEqual((gauge("requests_total"), results("success"), results("configuration")), (2, 1, 1))
+        self.assertEqual((gauge("active"), gauge("queued")), (0, 0))
+        self.assertLess(abs(self.sample("bearerd_provider_clock_skew_seconds", provider="coze-test")), 5)
+        self.emulator.fault("hang", times=1)
+        waiting = self.daemon.send("GET", "/v1/token/enterprise?wait=60")
+        eventually(lambda: gauge("active") == 1, "one is under way")
+        waiting.connection.close()
+
+    def test_outage(self):
+        """The breaker opens, and says so."""
+        def state():
+            return [dict(k)["state"] for k, v in self.metrics()["bearerd_provider_breaker"].items() if v == 1]
+
+        self.assertEqual(state(), ["closed"])
+        self.emulator.fault("internal_error")
+
+        def asked_in_vain():
+            for name in ("developer", "channel", "enterprise"):
+                self.daemon.get(f"/v1/token/{name}?wait=0")
+            return state() == ["open"]
+
+        eventually(asked_in_vain, "it opens")
+        failures = self.sample("bearerd_upstream_results_total", provider="coze-test", outcome="transient")
+        self.assertGreaterEqual(failures, 3)
+        self.assertEqual(self.sample("bearerd_credential_state", credential="developer", type="jwt", state="failing"), 1)
+        self.assertEqual(self.sample("bearerd_survives_seconds", credential="developer"), 0)
+
     def test_forecast(self):
         self.assertEqual(self.sample("bearerd_provider_breaker", provider="coze-test", state="closed"), 1)
         self.assertEqual(self.sample("bearerd_survives_seconds", credential="pat"), float("inf"))
@@ -112,6 +168,8 @@ class Metrics(EndToEnd):
         samples = self.metrics(f"{self.directory}/app1.sock")
         names = {dict(k).get("credential", "sat") for family in samples.values() for k in family}
         self.assertEqual(names, {"sat"})
+        text = self.daemon.get("/metrics", socket=f"{self.directory}/app1.sock").text
+        self.assertNotIn("coze.com", text)  # nor a provider that has nothing there
 
     def test_never_a_secret(self):
         o = self.daemon.token("developer", "?subject=alice").json
@@ -119,31 +177,74 @@ class Metrics(EndToEnd):
         for hidden in (o["access_token"], o["fingerprint"], "alice"):
             self.assertNotIn(hidden, text)
 
+    def test_openmetrics(self):
+        """As the reference parser reads it, with every kind of sample there."""
+        python = reference_parser()
+        if not python:
+            self.skipTest("NOT TESTED: python3-prometheus-client is not here")
+        self.daemon.token("developer")
+        program = ("import sys\nfrom prometheus_client.openmetrics.parser import text_string_to_metric_families as parse\n"
+                   "for f in parse(sys.stdin.read()): print(f.name, f.type, f.unit or '-', len(f.samples))")
+        answer = self.daemon.get("/metrics")
+        done = subprocess.run([python, "-c", program], input=answer.text, capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        read = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+        self.assertEqual({name: kind for name, (kind, _, _) in read.items()}, families(answer.text))
+        for name, (_, unit, _) in read.items():
+            self.assertEqual(unit, "seconds" if name.endswith("_seconds") else "-", name)
+
+    def test_which_form(self):
+        openmetrics, old = "application/openmetrics-text; version=1.0.0; charset=utf-8", "text/plain; version=0.0.4; charset=utf-8"
+        for accept, form in ((None, openmetrics), ("*/*", openmetrics), ("text/html", openmetrics), ("text/plain", old),
+                             ("text/plain;version=0.0.4;q=1,*/*;q=0.1", old),
+                             ("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3", openmetrics)):
+            with self.subTest(accept=accept):
+                answer = self.daemon.get("/metrics", {"Accept": accept} if accept else None)
+                self.assertEqual(answer.headers["content-type"], form)
+                self.assertEqual(answer.text.endswith("# EOF\n"), form == openmetrics)
+                # the same series in both: names, and bounds of buckets
+                self.assertIn("bearerd_tokens_handed_out_total{", answer.text)
+                self.assertIn('le="0.005"', answer.text)
+                self.assertIn('le="1.0"' if form == openmetrics else 'le="1"', answer.text)
+        self.assertStatus(self.daemon.get("/metrics?x=1"), 400)
+
     @NEEDS_PROMTOOL
     def test_promtool(self):
         self.daemon.token("developer")
         old = self.daemon.get("/metrics", {"Accept": "text/plain"})
-        self.assertIn("version=0.0.4", old.headers["content-type"])
-        done = subprocess.run([PROMTOOL, "check", "metrics"], input=old.text, capture_output=True, text=True, check=False)
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
-        done = subprocess.run([PROMTOOL, "check", "rules", CONF / "bearerd-alerts.yml"], capture_output=True, text=True,
-                              check=False)
-        self.assertEqual(done.returncode, 0, done.stderr)
+        for arguments, text in ((["check", "metrics"], old.text), (["check", "rules", CONF / "bearerd-alerts.yml"], None),
+                                (["test", "rules", ALERTS], None)):
+            with self.subTest(arguments=arguments):
+                done = subprocess.run([PROMTOOL, *arguments], input=text, capture_output=True, text=True, check=False)
+                self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+
+    def test_every_alert_is_tested(self):
+        """Once where it fires, and once where it does not."""
+        alerts = re.findall(r"- alert: (\w+)", (CONF / "bearerd-alerts.yml").read_text())
+        self.assertGreater(len(alerts), 5)
+        blocks = re.findall(r"alertname: (\w+)\n(\s+exp_alerts:.*)", ALERTS.read_text())
+        for alert in alerts:
+            about = [rest for name, rest in blocks if name == alert]
+            self.assertTrue(any(rest.strip().endswith("[]") for rest in about), f"{alert} always fires")
+            self.assertTrue(any(not rest.strip().endswith("[]") for rest in about), f"{alert} never fires")
 
     def test_what_watches_it(self):
-        """Each metric that the dashboard and the alert rules name is there, and each that is there is in the manual."""
-        there = set(self.metrics())
-        for name in ("bearerd-alerts.yml", "bearerd-dashboard.json"):
-            text = (CONF / name).read_text()
-            wanted = set(re.findall(r"\bbearerd_[a-z_]+", text))
+        """Each metric that the dashboard, the alert rules and their tests name is there, and each that is there is in the
+        manual."""
+        declared = families(self.daemon.get("/metrics").text)
+        there = {name + suffix for name, kind in declared.items() for suffix in SUFFIXES[kind]}
+        for file in (CONF / "bearerd-alerts.yml", CONF / "bearerd-dashboard.json", ALERTS):
+            wanted = set(re.findall(r"\bbearerd_[a-z_]+", file.read_text()))
             self.assertTrue(wanted)
-            # what has no sample before somebody logs in
-            self.assertLessEqual(wanted - {"bearerd_grant_remaining_seconds", "bearerd_token_remaining_seconds"}, there, name)
-        json.loads((CONF / "bearerd-dashboard.json").read_text())
+            self.assertLessEqual(wanted, there, file)
+        dashboard = json.loads((CONF / "bearerd-dashboard.json").read_text())
+        queried = {name for panel in dashboard["panels"] for target in panel["targets"]
+                   for name in re.findall(r"\bbearerd_[a-z_]+", target["expr"])}
+        unseen = {name for name, kind in declared.items() if not queried & {name + s for s in SUFFIXES[kind]}}
+        self.assertEqual(unseen, set(), "no panel shows it")
         manual = (CONF.parent / "daemon" / "bearerd.8.scd").read_text()
-        for line in self.daemon.get("/metrics").text.splitlines():
-            if line.startswith("# TYPE "):
-                self.assertIn(f"_{line.split()[2]}_", manual)
+        for name in declared:
+            self.assertIn(f"_{name}_", manual)
 
 
 class Ready(EndToEnd):
@@ -151,7 +252,7 @@ class Ready(EndToEnd):
 
     def sections(self):
         return (f"[credential always]\nprovider = coze-test\nconfig_file = {self.emulator.console_file('developer')}\n"
-                "keep_fresh = always\n")
+                f"keep_fresh = always\n[socket app1]\npath = {self.directory}/app1.sock\ncredentials = sat\n")
 
     def test_flips_back(self):
         """Without a caller: ready, not ready when the token has gone, and ready again by itself."""
@@ -165,6 +266,15 @@ class Ready(EndToEnd):
         self.emulator.heal()
         self.emulator.lifetime(0)
         eventually(lambda: self.daemon.get("/readyz").status == 200, "ready again")
+
+    def test_for_whom_it_names_what(self):
+        """The status is of all credentials, the names only of those that the socket shows."""
+        self.emulator.fault("internal_error")
+        self.daemon.restart()
+        eventually(lambda: self.daemon.get("/readyz").status == 503, "not ready")
+        answer = self.daemon.get("/readyz", socket=f"{self.directory}/app1.sock")
+        self.assertEqual((answer.status, answer.json["missing"]), (503, []))
+        self.assertNotIn("always\"", answer.text)
 
 
 if __name__ == "__main__":
