@@ -141,7 +141,7 @@ static void audit_insert(struct audit *a, struct audit_entry *set,
         audit_enqueue(a, place);
 }
 
-static bool audit_is_wanted(const struct audit *a, enum audit_outcome outcome) {
+bool audit_tells(const struct audit *a, enum audit_outcome outcome) {
         unsigned mode = atomic_load_explicit(&a->mode, memory_order_relaxed);
 
         if (mode == AUDIT_OFF)
@@ -160,7 +160,7 @@ void audit_record(struct audit *a, enum audit_outcome outcome, struct caller *ca
         struct audit_entry *set;
         bool known, post = false;
 
-        if (!audit_is_wanted(a, outcome))
+        if (!audit_tells(a, outcome))
                 return;
         h.hash = audit_hash(a->seed ^ (uint64_t) caller->peer.pid, fingerprint);
         h.hash = audit_hash(audit_hash(h.hash, credential), subject);

@@ -49,6 +49,9 @@ struct audit *audit_free(struct audit *a);
 /* After a reload. */
 void audit_set_mode(struct audit *a, enum audit_mode mode);
 
+/* Is it written at all? Any thread. */
+bool audit_tells(const struct audit *a, enum audit_outcome outcome);
+
 /* Has happened to `caller`, whose unit is looked up if that was not done before and the event is a new one. `fingerprint`
  * is "" for a refusal; no text needs to outlive the call. */
 void audit_record(struct audit *a, enum audit_outcome outcome, struct caller *caller,

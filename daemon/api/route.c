@@ -117,10 +117,15 @@ static int route_check_body(const struct route *route, struct call *call,
         return -EINVAL;
 }
 
+/* Nobody has looked at the body yet. */
 static void route_refused(struct call *call, enum audit_outcome outcome, const char *credential) {
         const char *subject = MHD_lookup_connection_value(call->connection, MHD_GET_ARGUMENT_KIND,
                                                           "subject");
+        AUTO(json_wipep) struct json_object *o = NULL;
 
+        if (call->body && json_parse(secret_text(call->body), secret_len(call->body), &o) == 0 &&
+            json_object_is_type(o, json_type_object))
+                subject = json_get_text(o, "subject");
         if (!subject || parameter_check_subject(subject, strlen(subject)))
                 subject = "";
         audit_record(server_parts(call->server)->audit, outcome, call->caller, credential, subject,

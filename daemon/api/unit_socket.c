@@ -38,6 +38,7 @@ struct unit_visit { /* one connection */
         struct ask ask;
         struct secret *token; /* to be written; NULL: parked */
         size_t written;
+        bool is_told; /* what became of it, by the audit */
         sd_event_source *io;
         sd_event_source *deadline;
 };
@@ -144,16 +145,18 @@ static void unit_visit_audit(struct unit_visit *v, enum audit_outcome outcome,
 
         audit_record(v->sockets->parts.audit, outcome, &caller, v->address.credential,
                      v->address.subject, fingerprint);
+        v->is_told = audit_tells(v->sockets->parts.audit, outcome);
 }
 
-/* Says for whom there is nothing, and why, and ends it. */
+/* Says for whom there is nothing, and why, unless the audit has; and ends it. */
 static void unit_visit_refuse(struct unit_visit *v, const char *reason) {
         const struct unit_address *a = &v->address;
         char subject[4 * UNIT_ADDRESS_MAX], quoted[WHY_MAX + 3];
 
-        log_warning("credential=%s subject=%s unit=%s event=unit_refused reason=%s", a->credential,
-                    log_quote(a->subject, subject, sizeof(subject)), a->unit,
-                    log_quote(reason, quoted, sizeof(quoted)));
+        if (!v->is_told)
+                log_warning("credential=%s subject=%s unit=%s event=unit_refused reason=%s",
+                            a->credential, log_quote(a->subject, subject, sizeof(subject)), a->unit,
+                            log_quote(reason, quoted, sizeof(quoted)));
         unit_visit_free(v);
 }
 

@@ -117,7 +117,7 @@ class Given(UnitSocket):
     def test_restricted_socket(self):
         self.assertTrue(self.load("app.service", "developer", self.some))
         self.assertFalse(self.load("app.service", "bot", self.some))
-        self.assertIn("on this socket", self.log_of("unit_refused")[-1])
+        self.assertIn("outcome=not_shown", eventually(lambda: self.log_of("access_refused"), "it is logged")[-1])
 
     def test_peer_that_does_not_wait(self):
         """It costs nobody anything: the token is fetched, and the next one has it."""
@@ -131,19 +131,29 @@ class Given(UnitSocket):
 @NEEDS_ROOT
 class Refused(UnitSocket):
     def assertRefused(self, unit, credential_id, *words):
-        before = len(self.log_of("unit_refused"))
+        """In one line, of this or that kind."""
+        def lines():
+            return self.log_of("unit_refused") + self.log_of("access_refused")
+
+        before = lines()
         self.assertEqual(self.load(unit, credential_id), "")
-        [line] = eventually(lambda: self.log_of("unit_refused")[before:], "it is logged")
+        [line] = eventually(lambda: [line for line in lines() if line not in before], "it is logged")
         for word in (f"credential={credential_id.split('@')[0]} ", f"unit={unit} ", "WARNING", *words):
             self.assertIn(word.lower(), line.lower())
 
     def test_who_may_not(self):
         requests = self.emulator.requests()
         self.assertRefused("app.service", "nobody", "no such credential")
-        self.assertRefused("other.service", "bot", "allow_units")
-        self.assertRefused("app.service", "hers", "allow_units")  # that root asks is not that root may
+        self.assertRefused("other.service", "bot@alice", "access_refused", "use_denied", 'subject="alice"')
+        self.assertRefused("app.service", "hers", "access_refused", "use_denied")  # that root asks is not that root may
         self.assertRefused("app.service", "single@alice", "subjects")
         self.assertEqual(self.emulator.requests(), requests)
+
+    def test_without_audit(self):
+        """Then it says for itself what became of it."""
+        self.daemon.conf.write_text(self.daemon.conf.read_text().replace("[daemon]\n", "[daemon]\naudit = off\n", 1))
+        self.daemon.restart()
+        self.assertRefused("other.service", "bot", "unit_refused", "allow_units")
 
     def test_provider_refuses(self):
         self.emulator.fault("invalid_client")
@@ -262,7 +272,7 @@ class Booted(unittest.TestCase):
                                   "careful": (False, "")})
         journal = (self.directory / "journal").read_text()
         self.assertEqual(journal.count("event=token_handed_out"), 2, journal)
-        self.assertRegex(journal, r"unit=other\.service event=unit_refused")
+        self.assertRegex(journal, r"event=access_refused outcome=use_denied .* unit=other\.service ")
         self.assertNotIn(token[:20], journal)
 
 
