@@ -331,6 +331,30 @@ START_TEST(a_credential_that_is_back_at_once_waits_for_its_refresh)
 }
 END_TEST
 
+/* The application changes while a refresh is under way, and its answer is that the grant is over. */
+START_TEST(a_grant_ends_in_a_refresh_of_before)
+{
+        struct caller c, again;
+        struct stage s;
+        struct next n;
+
+        stage_start_refresh(&s, &c, BEFORE_THE_ANSWER);
+        next_init(&n, &s.w, N_CREDENTIALS);
+        be_another_application(&n.credential[SITE]);
+        next_adopt(&n, &s.w);
+        ck_assert_uint_eq(c.answers, 0);
+        stage_answer(&s, REFUSES);
+        ck_assert_uint_eq(c.answers, 1);
+        ck_assert_int_eq(c.kind, ANSWER_AUTHORIZATION_REQUIRED);
+        stage_store(&s);
+        assert_no_row(&s, "alice");
+        ck_assert_int_eq(stage_get(&s, &again, "alice"), ANSWER_AUTHORIZATION_REQUIRED);
+        ck_assert_uint_eq(stage_sent(&s), 1);
+        stage_done(&s);
+        next_done(&n);
+}
+END_TEST
+
 static void add(TCase *tc) {
         world_prepare();
         tcase_add_test(tc, what_is_the_same_stays);
@@ -341,6 +365,7 @@ static void add(TCase *tc) {
         tcase_add_test(tc, who_waits_is_counted_through_a_reload);
         tcase_add_test(tc, a_back_off_stays);
         tcase_add_loop_test(tc, a_grant_outlives_that_its_credential_is_removed, 0, STEP_MAX);
+        tcase_add_test(tc, a_grant_ends_in_a_refresh_of_before);
         tcase_add_loop_test(tc, a_credential_that_is_back_at_once_waits_for_its_refresh, 0,
                             STEP_MAX);
 }

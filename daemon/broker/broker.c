@@ -118,13 +118,18 @@ static void broker_refreshed(void *user, struct exchange_result *result) {
         struct entry *e = user;
         struct broker *b = list_entry(e->pool, struct credential, pool)->broker;
 
-        if (result->refusal.kind == REFUSAL_GRANT)
+        if (result->refusal.kind == REFUSAL_GRANT) {
                 broker_end_grant(b, grants_find(b->grants, e->key), &result->refusal);
+                e->outdated = false; /* whatever has changed meanwhile: there is no other try */
+        }
         if (broker_leave(e))
                 return;
         entry_obtained(e, result);
-        if (!grants_find(b->grants, e->key))
-                broker_discard(e->pool, e); /* and with it the token */
+        if (grants_find(b->grants, e->key))
+                return;
+        entry_dismiss(e, ANSWER_AUTHORIZATION_REQUIRED,
+                      "the grant has ended while this call waited: see bearerctl login");
+        broker_discard(e->pool, e); /* and with it the token */
 }
 
 static int broker_refresh(struct entry_pool *pool, struct entry *e, struct refusal *refusal) {
