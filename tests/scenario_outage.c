@@ -250,6 +250,92 @@ START_TEST(a_slow_credential_leaves_room_for_others)
 }
 END_TEST
 
+static size_t count_jwt(const struct world *w) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < fake_transport_waiting(w->transport); i++)
+                n += fake_transport_at(w->transport, i)->authorization != NULL;
+        return n;
+}
+
+/* Refreshes wait for a disk that has stopped to write, and take no place of what needs none. */
+START_TEST(a_disk_that_hangs_holds_up_no_jwt)
+{
+        static struct caller crowd[2 * QUEUE_LANE_MAX];
+        char names[2 * QUEUE_LANE_MAX][8];
+        struct caller c;
+        struct stage s;
+
+        stage_start(&s);
+        for (unsigned i = 0; i < N_ELEMENTS(crowd); i++) {
+                (void) snprintf(names[i], sizeof(names[i]), "s%u", i);
+                if (i % 2)
+                        stage_add_grant(&s, "app", names[i]);
+                else
+                        stage_add_row(&s, names[i], (wall_t){ NOW }, false);
+        }
+        world_crash(&s.w, 0);
+        for (unsigned i = 0; i < N_ELEMENTS(crowd); i++)
+                caller_ask(&s.w, &crowd[i], i % 2 ? APP : SITE, names[i], -1, 60, NULL);
+        ck_assert_uint_eq(stage_sent(&s), 0);
+        caller_ask(&s.w, &c, BOT, "", -1, 30, NULL);
+        world_pass(&s.w, 2 * US_PER_S);
+        ck_assert_uint_eq(count_jwt(&s.w), 1);
+        world_grant(&s.w, 900);
+        ck_assert_int_eq(c.kind, ANSWER_TOKEN);
+
+        for (unsigned i = 0; i < 30; i++) { /* it writes again: all get theirs */
+                stage_store(&s);
+                ck_assert_uint_le(stage_waiting(&s), QUEUE_ACTIVE_MAX);
+                while (stage_waiting(&s) > 0) {
+                        stage_reply(&s, 200,
+                                    "{\"access_token\":\"at\",\"expires_in\":900,"
+                                    "\"refresh_token\":\"rt.x.1\"}");
+                        stage_store(&s);
+                }
+                world_pass(&s.w, US_PER_S);
+        }
+        for (unsigned i = 0; i < N_ELEMENTS(crowd); i++)
+                ck_assert_int_eq(crowd[i].kind, ANSWER_TOKEN);
+        stage_done(&s);
+}
+END_TEST
+
+/* The probe after an outage is a refresh whose disk hangs: another takes its place. */
+START_TEST(a_disk_that_hangs_is_no_outage)
+{
+        struct caller c, probe;
+        struct stage s;
+
+        stage_start(&s);
+        caller_ask(&s.w, &c, KEPT, "", -1, 0, NULL);
+        fake_transport_answer(s.w.transport, 429, "{}", s.w.clock.wall.s, US_PER_MIN);
+        world_pass(&s.w, 66 * US_PER_S);
+        stage_ask(&s, &probe, "alice");
+        ck_assert_uint_eq(fake_store_waiting(s.w.store), 1); /* its mark */
+        caller_ask(&s.w, &c, BOT, "", -1, 30, NULL);
+        ck_assert_uint_eq(stage_waiting(&s), 0);
+        world_pass(&s.w, 2 * US_PER_S);
+        ck_assert_uint_eq(count_jwt(&s.w), 1);
+        if (_i == 0) { /* that one is under way when the disk writes: nothing is sent beside it */
+                stage_store(&s);
+                ck_assert_uint_eq(stage_waiting(&s), 1);
+        }
+        world_grant(&s.w, 900);
+        ck_assert_int_eq(c.kind, ANSWER_TOKEN);
+        for (unsigned i = 0; i < 10 && probe.answers == 0; i++) {
+                stage_store(&s);
+                if (stage_waiting(&s) > 0)
+                        stage_answer(&s, GIVES);
+                stage_store(&s);
+                world_pass(&s.w, US_PER_S);
+        }
+        ck_assert_int_eq(probe.kind, ANSWER_TOKEN);
+        assert_row(&s, "alice", 2, false);
+        stage_done(&s);
+}
+END_TEST
+
 START_TEST(callers_go_first)
 {
         struct outage *o = &outage;
@@ -572,6 +658,8 @@ static void add(TCase *tc) {
         tcase_add_test(tc, what_fails_alone_holds_up_nobody);
         tcase_add_test(tc, a_dead_application_is_not_asked_for_each_subject);
         tcase_add_test(tc, a_slow_credential_leaves_room_for_others);
+        tcase_add_test(tc, a_disk_that_hangs_holds_up_no_jwt);
+        tcase_add_loop_test(tc, a_disk_that_hangs_is_no_outage, 0, 2);
         tcase_add_test(tc, callers_go_first);
         tcase_add_test(tc, endless_subjects_have_an_end);
         tcase_add_loop_test(tc, a_flood_takes_no_place_of_another_user, 0, END_MAX);

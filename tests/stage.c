@@ -15,12 +15,13 @@ struct provider *stage_provider(struct stage *s, const char *subject) {
         ck_abort_msg("no such subject: %s", subject);
 }
 
-void stage_add_row(struct stage *s, const char *subject, wall_t obtained_at, bool in_doubt) {
+static void stage_set_row(struct stage *s, const char *credential, const char *subject,
+                          wall_t obtained_at, bool in_doubt) {
         char text[64];
         int len = snprintf(text, sizeof(text), "rt.%s.1", subject);
         AUTO(secret_unrefp) struct secret *token = secret_new(text, (size_t) len);
         const struct record record = {
-                .credential = "site",
+                .credential = credential,
                 .subject = subject,
                 .kind = RECORD_GRANT,
                 .secret = token,
@@ -30,8 +31,16 @@ void stage_add_row(struct stage *s, const char *subject, wall_t obtained_at, boo
         };
 
         fake_store_set(s->w.store, &record);
+}
+
+void stage_add_row(struct stage *s, const char *subject, wall_t obtained_at, bool in_doubt) {
+        stage_set_row(s, "site", subject, obtained_at, in_doubt);
         if (s->n < SUBJECTS_MAX)
                 s->providers[s->n++] = (struct provider){ subject, 1, false };
+}
+
+void stage_add_grant(struct stage *s, const char *credential, const char *subject) {
+        stage_set_row(s, credential, subject, (wall_t){ NOW }, false);
 }
 
 void stage_start(struct stage *s) {

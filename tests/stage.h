@@ -32,6 +32,9 @@ void stage_done(struct stage *s);
 /* A person of this name has authorized SITE some time ago; the grant is on the disk. */
 void stage_add_row(struct stage *s, const char *subject, wall_t obtained_at, bool in_doubt);
 
+/* The same of another credential, whose provider nobody plays. */
+void stage_add_grant(struct stage *s, const char *credential, const char *subject);
+
 struct provider *stage_provider(struct stage *s, const char *subject);
 
 struct row {

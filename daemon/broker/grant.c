@@ -9,6 +9,8 @@
 #include "broker/cache.h"
 
 #define GRANT_WRITE_RETRY_US (10 * US_PER_S) /* a full disk is asked again this often */
+#define GRANT_MARK_US                                                                              \
+        US_PER_S /* a disk that takes longer holds up no credential that has nothing on it */
 #define GRANT_DUE_PART       5               /* refreshed when a fifth of its life is left ... */
 #define GRANT_DUE_SPREAD_US                                                                        \
         US_PER_D /* ... or up to this earlier, so that many do not come at once */
@@ -32,6 +34,7 @@ struct rotation { /* dies with its grant */
         struct upstream_call *call;
         struct secret *presented;
         struct exchange_result result;
+        bool is_marking; /* the disk has not answered yet */
         int error; /* the successor was not even given to the disk: grant_timer() ends it */
         grant_done_fn *done;
         void *user;
@@ -423,24 +426,28 @@ static void rotation_answered(void *user, struct exchange_result *result) {
         }
 }
 
+/* Nothing was sent. */
+static void rotation_give_up(struct rotation *ro, const char *reason) {
+        struct refusal *refusal = &ro->result.refusal;
+
+        *refusal = (struct refusal){ .kind = REFUSAL_TRANSIENT, .retry_after_us = -1 };
+        (void) why_clean(reason, strlen(reason), refusal->message, sizeof(refusal->message));
+        grant_clear_doubt(ro->grant, ro->presented);
+        rotation_finish(ro);
+}
+
 static void rotation_send(struct rotation *ro) {
         const struct exchange x = {
                 .kind = EXCHANGE_REFRESH_TOKEN,
                 .credential = ro->grant->credential,
                 .refresh_token = ro->presented,
         };
-        struct refusal *refusal = &ro->result.refusal;
         int r;
 
         exchange_result_done(&ro->result);
         r = upstream_begin(ro->upstream, ro->turn, &x, rotation_answered, ro, &ro->call);
-        if (r == 0)
-                return;
-        *refusal = (struct refusal){ .kind = REFUSAL_TRANSIENT, .retry_after_us = -1 };
-        (void) why_clean(strerror(-r), strlen(strerror(-r)), refusal->message,
-                         sizeof(refusal->message));
-        grant_clear_doubt(ro->grant, ro->presented);
-        rotation_finish(ro);
+        if (r < 0)
+                rotation_give_up(ro, strerror(-r));
 }
 
 /* The intent is durable, or the disk does not take it: callers are not made to wait for room on
@@ -455,7 +462,12 @@ static void rotation_marked(void *user, int r) {
                             g->credential->name, strerror(-r));
         else if (g->unsaved)
                 grant_note(g, 0);
-        rotation_send(g->rotation);
+        g->rotation->is_marking = false;
+        timer_disarm(g->book->parts.timers, &g->timer);
+        if (turn_resume(g->rotation->turn))
+                rotation_send(g->rotation);
+        else
+                rotation_give_up(g->rotation, "state_dir was too slow to write that it is asked");
 }
 
 /* Marks the row; one that the disk did not take is written now, if there is room. */
@@ -517,7 +529,10 @@ int grant_refresh(struct grant *g, struct upstream *u, struct turn *turn, grant_
         r = rotation_mark(ro);
         if (r < 0)
                 return PASS(r);
+        ro->is_marking = true;
         ro = NULL; /* the grant's */
+        timer_arm(g->book->parts.timers, &g->timer,
+                  mono_add(clock_mono(g->book->parts.clock), GRANT_MARK_US));
         return 0;
 }
 
@@ -536,7 +551,9 @@ static void grant_timer(struct timer *t) {
         const struct grants_parts *p = &g->book->parts;
 
         if (g->rotation) {
-                if (g->rotation->error < 0)
+                if (g->rotation->is_marking)
+                        turn_lend(g->rotation->turn);
+                else if (g->rotation->error < 0)
                         rotation_end_commit(g->rotation, g->rotation->error);
         } else if (g->unsaved) {
                 grant_write(g);

@@ -117,18 +117,25 @@ static void turn_leave(struct turn *t) {
         t->state = TURN_NONE;
 }
 
+/* It counts as under way. */
+static void turn_enter(struct turn *t) {
+        struct queue *q = t->lane->queue;
+
+        q->n_active++;
+        t->probe = breaker_sent(&q->breaker);
+        t->lane_probe = breaker_sent(&t->lane->breaker);
+        if (t->probe)
+                q->prober = t->lane;
+}
+
 static void turn_hold(struct turn *t, mono_t now) {
         struct queue *q = t->lane->queue;
         struct lane *l = t->lane;
 
         turn_leave(t);
         t->state = TURN_HELD;
-        q->n_active++;
         l->n_active++;
-        t->probe = breaker_sent(&q->breaker);
-        t->lane_probe = breaker_sent(&l->breaker);
-        if (t->probe)
-                q->prober = l;
+        turn_enter(t);
         if (mono_before(q->sent_until, now))
                 q->sent_until = now;
         q->sent_until = mono_add(q->sent_until, q->interval_us);
@@ -177,25 +184,55 @@ bool turn_take(struct turn *t, bool interactive, mono_t urgency) {
 static void turn_give_back(struct turn *t) {
         t->state = TURN_NONE;
         t->lane->n_active--;
-        t->lane->queue->n_active--;
+        if (!t->lent)
+                t->lane->queue->n_active--;
+        t->lent = false;
+}
+
+/* Nothing is sent by this one, if it is the probe; others may want to. */
+static void turn_let_go(struct turn *t) {
+        struct queue *q = t->lane->queue;
+        mono_t now = clock_mono(q->clock);
+
+        breaker_let_go(&q->breaker, t->probe, now);
+        breaker_let_go(&t->lane->breaker, t->lane_probe, now);
+        t->probe = t->lane_probe = false;
+        if (q->n_waiting > 0)
+                timer_arm(q->timers, &q->timer, now);
 }
 
 void turn_drop(struct turn *t) {
-        struct queue *q;
-        mono_t now;
-
         if (!t->lane)
                 return;
         turn_leave(t);
         if (t->state != TURN_HELD)
                 return;
-        q = t->lane->queue;
-        now = clock_mono(q->clock);
         turn_give_back(t);
-        breaker_let_go(&q->breaker, t->probe, now);
-        breaker_let_go(&t->lane->breaker, t->lane_probe, now);
-        if (q->n_waiting > 0)
-                timer_arm(q->timers, &q->timer, now);
+        turn_let_go(t);
+}
+
+void turn_lend(struct turn *t) {
+        assert(t->state == TURN_HELD);
+        if (t->lent)
+                return;
+        t->lent = true;
+        t->lane->queue->n_active--;
+        turn_let_go(t);
+}
+
+bool turn_resume(struct turn *t) {
+        struct queue *q = t->lane->queue;
+        mono_t now = clock_mono(q->clock);
+
+        assert(t->state == TURN_HELD);
+        if (!t->lent)
+                return true;
+        if (!breaker_allows(&q->breaker, now) || !breaker_allows(&t->lane->breaker, now) ||
+            (q->breaker.state == BREAKER_CLOSED && !queue_has_room(q)))
+                return false;
+        t->lent = false;
+        turn_enter(t);
+        return true;
 }
 
 /* --- outcomes --- */
@@ -275,7 +312,7 @@ void turn_end(struct turn *t, enum turn_outcome outcome, int64_t retry_after_us)
         struct queue *q = t->lane->queue;
         mono_t now = clock_mono(q->clock);
 
-        assert(t->state == TURN_HELD);
+        assert(t->state == TURN_HELD && !t->lent);
         turn_give_back(t);
         switch (outcome) {
         case TURN_ANSWERED:

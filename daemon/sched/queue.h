@@ -75,6 +75,7 @@ struct turn { /* embedded in what wants to send */
         struct timer order;
         enum turn_state state;
         bool probe, lane_probe;
+        bool lent;
         void (*ready)(struct turn *t); /* it is held now: use it, or drop it */
         /* One that somebody waits for cannot be had soon: the provider, or this credential there,
          * has just failed again. It is not in the queue any more. */
@@ -101,6 +102,14 @@ bool turn_take(struct turn *t, bool interactive, mono_t urgency);
 /* For the same once more, right after a turn that has ended: whatever the pace. True: it is held.
  * False: it cannot be had at once. */
 bool turn_retake(struct turn *t);
+
+/* The holder waits for something else than the provider: others get its place. Its lane, which the
+ * same may hold up, gets no more. */
+void turn_lend(struct turn *t);
+
+/* Wants to send now. True: it is held as before; fine if it was not lent. False: nothing may be
+ * sent for now, drop it. */
+bool turn_resume(struct turn *t);
 
 /* Leaves the queue, or gives back what is held and was not used. */
 void turn_drop(struct turn *t);

@@ -110,8 +110,10 @@ unsigned long people_tokens(void) {
 static bool all_is_well(const struct target *t) {
         const struct consent *g = &consents[t->credential->index][t->subject];
 
-        return provider_is_calm(provider_of(t->credential)) && machine_disk_is_well() &&
-               (t->credential->type == CREDENTIAL_JWT || (consent_is_alive(g) && !g->logging_in));
+        if (!provider_is_calm(provider_of(t->credential)))
+                return false;
+        return t->credential->type == CREDENTIAL_JWT || /* nothing of it is on the disk */
+               (machine_disk_is_well() && consent_is_alive(g) && !g->logging_in);
 }
 
 static enum law law_of_service(const struct target *t) {
