@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "client/columns.h"
 #include "client/message.h"
 
 #define SCREEN_COLUMNS 80 /* where the terminal does not tell */
@@ -53,7 +54,6 @@ const char *screen_bold_off(const struct screen *screen) {
 void screen_status(const struct screen *screen, const char *text) {
         if (!screen->terminal)
                 return;
-        (void) printf("\r%.*s\033[K", screen->columns - 1,
-                      text); /* plain ASCII: a byte, a column */
+        (void) printf("\r%.*s\033[K", (int) columns_fit(text, screen->columns - 1), text);
         (void) fflush(stdout);
 }

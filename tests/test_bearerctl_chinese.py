@@ -18,7 +18,7 @@ import unittest
 
 import test_bearerctl as base
 from test_bearerctl import TIMEOUT, TOKEN, Case, answer, error_answer, token_answer
-from test_bearerctl_login import ADDRESS, CODE, ID, PAGE
+from test_bearerctl_login import ADDRESS, CODE, ID, PAGE, Terminal
 
 CHINESE = {"LC_ALL": "C.UTF-8", "LANGUAGE": "zh_CN"}
 HAN = re.compile("[\u4e00-\u9fff]")
@@ -412,12 +412,27 @@ class Sentences(Chinese):
 class Login(Chinese):
     """The sentences; how it goes is test_bearerctl_login.py's."""
 
-    def login(self, end=None, **members):
+    def answer(self, end=None, **members):
         expires_at = int(time.time()) + 599
         pending = {"id": ID, "credential": "tv", "subject": "", "state": "pending", "expires_at": expires_at, **members}
         self.daemon({"POST /v1/credentials/tv/authorizations": answer(201, pending),
                      f"GET /v1/authorizations/{ID}?wait=60": answer(body={**pending, "state": "denied", **(end or {})})})
+
+    def login(self, end=None, **members):
+        self.answer(end, **members)
         return self.run_ctl("login", "tv", "--no-browser")
+
+    def test_narrow_terminal(self):
+        """The countdown is cut between characters, by the columns that they take."""
+        self.answer(user_code=CODE, verification_uri=PAGE)
+        for columns in 30, 25, 24, 9:
+            terminal = Terminal(self, "login", "tv", size=(24, columns), env=CHINESE)
+            self.assertEqual(terminal.finish(), 5)
+            shown = re.findall("\r([^\r\x1b\n]+)\x1b\\[K", terminal.shown.decode())  # all of it is UTF-8
+            self.assertTrue(shown)
+            for text in shown:
+                self.assertTrue("等待中，还剩 9分钟5" in text or "等待中，还剩 9分钟5".startswith(text), text)
+                self.assertIn(width(text), (columns - 1, columns - 2))
 
     def test_code(self):
         code, out, err = self.login(user_code=CODE, verification_uri=PAGE)
