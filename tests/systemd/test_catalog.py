@@ -31,6 +31,18 @@ def daemon():
     return "".join(f.read_text() for f in sorted((TREE / "daemon").rglob("*.c")))
 
 
+def logged():
+    """{event: the levels at which it is logged}; a command of a hook has a function of its own for that."""
+    source = re.sub(r'"\s*\n?\s*"', "", daemon())
+    found = {}
+    for level, line in re.findall(r'log_(error|warning|info|debug|write)\(((?:[^;]|;(?!\n))+);\n', source):
+        for name in re.findall(r"\bevent=(\w+)", line):
+            found.setdefault(name, set()).add(level)
+    for name in re.findall(r'command_log\(\w+, "(\w+)"', source):
+        found.setdefault(name, set()).add("warning")
+    return found
+
+
 def entries(name):
     """{id: subject and text}"""
     return {i: subject + "\n" + text for i, subject, text in ENTRY.findall(read(name))}
@@ -51,8 +63,15 @@ class Catalog(unittest.TestCase):
         names = re.search(r"authorization_state_names\[\w+\] = {(.+?)};", source, re.DOTALL)[1]
         states = set(re.findall(r'"(\w+)"', names))
         for name, _ in events():
-            self.assertTrue(re.search(rf"\bevent={name}\b", source) or
+            self.assertTrue(name in logged() or re.search(rf"\bevent={name}\b", source) or
                             (name.startswith("authorization_") and name.removeprefix("authorization_") in states), name)
+
+    def test_whatever_needs_somebody(self):
+        """Each event that is logged as a warning or an error has an id, and so an explanation."""
+        known = {name for name, _ in events()}
+        for name, levels in logged().items():
+            if levels & {"error", "warning"}:
+                self.assertIn(name, known)
 
     def test_explained(self):
         for name in CATALOGS:
