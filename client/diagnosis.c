@@ -29,6 +29,7 @@ enum evidence {
         APPLICATION = 1 << 11,
         ADDRESSED = 1 << 12, /* it is known which address it was */
         OTHERWISE = 1 << 13, /* no row has fitted so far */
+        PERSONAL = 1 << 14,  /* it is that of bearerd --user */
 };
 
 static const char *fact_text(struct json_object *fact, const char *key) {
@@ -92,6 +93,7 @@ static unsigned fact_evidence(struct json_object *fact) {
         e |= fact_is_true(fact, "key_id_odd") ? KEY_ID_ODD : 0;
         e |= fact_is(fact, "type", "jwt") ? APPLICATION : 0;
         e |= fact_text(fact, "address") ? ADDRESSED : 0;
+        e |= fact_is_true(fact, "user") ? PERSONAL : 0;
         return e;
 }
 
@@ -203,6 +205,7 @@ static const struct {
         const char *found;
 } sentences[] = {
         { "configuration", NULL, 0, 0, N_("{file} is good (credentials: {credentials}, sockets: {sockets})") },
+        { "configuration", "empty", 0, 0, N_("{file} names no credential, or is not there") },
         { "configuration", "invalid", 0, 0, N_("{file} has mistakes; bearerd would not start with it") },
         { "configuration", "mistake", 0, 0, "{message}" },
         { "configuration", "doubt", 0, 0, "{message}" },
@@ -285,6 +288,14 @@ static const struct rule {
         unsigned with, without; /* evidence */
         const char *id, *advice;
 } rules[] = {
+        /* the configuration; mistakes say themselves what to do */
+        { "configuration", "empty", NULL, 0, 0, "credential",
+          N_("Write a [credential NAME] section into it: see bearerd.conf(5).") },
+        { "configuration", "empty", NULL, 0, PERSONAL, "user",
+          N_("If your own is meant, that of bearerd --user: bearerctl check --user.") },
+        { "configuration", "mistake", "permission denied", 0, 0, "permission",
+          N_("If it is for the service to read, look as root: sudo bearerctl check.") },
+
         /* names */
         { "name", "unknown_name", NULL, 0, BUILT_IN, "url",
           N_("The name is misspelt: compare {url} in [provider {provider}].") },

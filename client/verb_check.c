@@ -35,6 +35,7 @@ struct check {
         struct json_object *list; /* for a program; NULL: for people */
         size_t n[DIAGNOSIS_RESULT_MAX];
         bool own, upstream; /* where the failures are */
+        bool ranked;        /* some failure may have more than one cause */
         char *socket;       /* of the daemon whose configuration this is */
 };
 
@@ -75,8 +76,10 @@ static void check_print_sum(const struct check *c) {
 
         (void) putchar('\n');
         if (failed > 0)
-                (void) printf(_("Failures: %lu. Of the causes, the likeliest stands first.\n"),
-                              failed);
+                (void) printf(
+                        c->ranked ? _("Failures: %lu. The causes stand in order of likelihood.\n")
+                                  : _("Failures: %lu.\n"),
+                        failed);
         else if (doubtful > 0)
                 (void) printf(_("No failure; warnings: %lu.\n"), doubtful);
         else if (c->n[DIAGNOSIS_SKIP] > 0)
@@ -129,6 +132,8 @@ static bool check_take(struct check *c, struct json_object *fact) {
         c->n[d.result]++;
         if (d.result == DIAGNOSIS_FAIL)
                 *(d.upstream ? &c->upstream : &c->own) = true;
+        if (d.result == DIAGNOSIS_FAIL && d.n_causes > 1)
+                c->ranked = true;
         if (!c->socket && ask_is(fact, "check", "configuration") && ask_text(fact, "socket"))
                 c->socket = strdup(ask_text(fact, "socket"));
         if (!c->list)

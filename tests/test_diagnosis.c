@@ -99,6 +99,13 @@ static const struct {
           "login", "bearerctl login web" },
         { "\"check\":\"configuration\",\"result\":\"fail\",\"problem\":\"mistake\",\"message\":\"f:1: no\"",
           "", "" },
+        { "\"check\":\"configuration\",\"result\":\"fail\",\"problem\":\"mistake\","
+          "\"message\":\"cannot open f: Permission denied\"",
+          "permission", "sudo" },
+        { "\"check\":\"configuration\",\"result\":\"warn\",\"problem\":\"empty\"",
+          "credential user", "" },
+        { "\"check\":\"configuration\",\"result\":\"warn\",\"problem\":\"empty\",\"user\":true",
+          "credential", "" },
 };
 
 static void json_putp(struct json_object **o) {

@@ -31,7 +31,8 @@ SILENT = {"client/events.c", "client/wire.c"}  # they speak HTTP, to the daemon
 FOR_PROGRAMS = {
     "client/ask.c": {"; logid ", "no credential is called", "nothing to forget"},  # of the daemon
     "client/bearerctl.c": {"NAME -- COMMAND...", " [OPTION...]"},
-    "client/diagnosis.c": {"connector app should bind", "invalid app type", "verify jwt empty"},  # as Coze says it
+    "client/diagnosis.c": {"connector app should bind", "invalid app type", "verify jwt empty",  # as Coze says it
+                           "permission denied"},
 }
 
 

@@ -29,14 +29,18 @@ static int check_tell_problems(const struct check_parts *p) {
 
 static int check_tell_configuration(const struct check_parts *p) {
         struct fact f;
+        bool empty;
         int r;
 
         r = check_tell_problems(p);
         if (r < 0)
                 return PASS(r);
-        fact_begin(&f, "configuration", p->conf ? FACT_OK : FACT_FAIL);
+        empty = p->conf && p->conf->n_credentials == 0;
+        fact_begin(&f, "configuration", !p->conf ? FACT_FAIL : empty ? FACT_WARN : FACT_OK);
         fact_text(&f, "file", p->file);
+        fact_text(&f, "problem", empty ? "empty" : NULL);
         if (p->conf) {
+                fact_true(&f, "user", p->conf->scope == CONF_USER);
                 fact_number(&f, "credentials", (int64_t) p->conf->n_credentials);
                 fact_number(&f, "sockets", (int64_t) p->conf->n_sockets);
                 fact_text(&f, "socket", p->conf->sockets[0]->path);

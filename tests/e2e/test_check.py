@@ -215,6 +215,7 @@ class Good(Check):
         self.assertNotIn("\033", done.stdout, "no colours in a pipe")
         self.assertLessEqual(max(map(len, done.stdout.splitlines())), 80)
 
+    @unittest.skipUnless(shutil.which("msgfmt"), "NOT TESTED: without gettext's msgfmt there is no catalogue")
     def test_in_chinese(self):
         self.write(self.emulator.configuration)
         self.assertIn("coze-test 发放了 token", self.run_check(environment={"LANG": "zh_CN.UTF-8", "LC_ALL": ""}).stdout)
@@ -233,7 +234,9 @@ class Good(Check):
         self.assertEqual((asked["token"], asked["users_me"]), (0, 0))
 
     def test_no_credential(self):
-        self.assertEqual([f["check"] for f in self.facts("")], ["configuration", "key_file", "daemon"])
+        facts = self.facts("")
+        self.assertEqual([f["check"] for f in facts], ["configuration", "key_file", "daemon"])
+        self.assertEqual((facts[0]["problem"], self.causes(facts[0])), ("empty", ["credential", "user"]))
 
 
 class Configuration(Check):
@@ -347,6 +350,22 @@ class Way(Check):
                          ("refused", f"http://127.0.0.1:{port}/", "https_proxy"))
         self.assertEqual(self.causes(fact)[:2], ["url", "proxy"])
         self.assertNotIn("hunter2", json.dumps(facts))
+
+
+    def test_proxy_that_refuses(self):
+        """As one does that wants a user and password."""
+        proxy = self.serve(None, b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+        text = self.provider("https://api.example") + self.pat()
+        fact = self.find(self.facts(text, 6, environment={"https_proxy": f"http://127.0.0.1:{proxy.port}"}),
+                         "connection", "fail")
+        self.assertEqual((fact["problem"], fact["status"], self.causes(fact)[0]), ("proxy_refused", 407, "proxy"))
+
+    def test_no_proxy(self):
+        """The environment can exempt a host, as libcurl reads it."""
+        for exempt in ("*", ".invalid, other", "bearerd.invalid"):
+            facts = self.facts(self.provider("https://bearerd.invalid", timeout="1s") + self.pat(), 6, environment={
+                "https_proxy": "http://127.0.0.1:1", "no_proxy": exempt, "RES_OPTIONS": "attempts:1 timeout:1"})
+            self.assertNotIn("proxy", self.find(facts, "name", "fail"), exempt)
 
 
 class Credentials(Check):
