@@ -381,6 +381,25 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
   }
 }
 """)
+        cls.write("renewed.mjs", """
+import { bearerd } from './bearerd.mjs';
+
+/* Axios, as far as the recipe meets it: it knows which token is good, and how the API refuses. */
+const [good, refusal, body] = process.argv.slice(2);
+const axios = async (request) => {
+  if (request.headers.authorization === `Bearer ${good}` && request.headers.Accept === 'x') return { data: 'good' };
+  console.log('refused', request.headers.authorization);
+  if (refusal === '401') throw Object.assign(new Error('refused'), { response: { status: 401 } });
+  if (refusal === '500') throw Object.assign(new Error('broken'), { response: { status: 500 } });
+  return { data: { code: Number(refusal) } };
+};
+const token = bearerd('bot');
+const headers = { authorization: `Bearer ${await token()}`, Accept: 'x' };
+const data = body === 'stream' ? { pipe() {} } : 'text';
+await token
+  .renewed(axios)({ headers, data })
+  .then((response) => console.log(JSON.stringify(response.data)), (e) => console.log('error', e.message));
+""")
         cls.write("snippet.mjs", readme_block("js", "import { CozeAPI }") +
                   "console.log(coze.baseURL, await coze.authorization());\n")
 
@@ -390,12 +409,34 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
     def snippet(self):
         return ["node", "snippet.mjs"]
 
+    def renewed(self, *arguments):
+        done = run(["node", "renewed.mjs", *arguments], self.environment(), cwd=self.work)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout.splitlines()
+
+    def test_renewed(self):
+        """What the API refuses is sent once more, with another token; everything else is not."""
+        first = new = self.daemon.token("bot").token
+        for refusal, said in (("401", "error refused"), ("4100", '{"code":4100}'), ("700012006", '{"code":700012006}')):
+            old, lines = new, self.renewed("none", refusal)
+            new = self.daemon.token("bot").token
+            self.assertEqual(lines, [f"refused Bearer {old}", f"refused Bearer {new}", said])
+        self.assertNotEqual(first, new)
+        self.assertEqual(self.renewed(new, "401"), ['"good"'])
+        for arguments, said in (("500",), "error broken"), (("401", "stream"), "error refused"), (("4101",), '{"code":4101}'):
+            self.assertEqual(self.renewed("none", *arguments), [f"refused Bearer {new}", said])
+
 
 class NodeSdk(Bot):
-    """The official SDK itself, where the registry of npm can be reached: not one call may fail while tokens end."""
+    """The official SDK itself, where the registry of npm can be reached: not one call may fail.
+
+    Several calls at a time, through many lives of a token, a restart and a crash of the daemon, and with all tokens refused
+    in between.
+    """
 
     LIFETIME_S = 2
-    TOKENS = 6
+    CALLERS = 8
+    STAGE = 4  # tokens between one event and the next
 
     @classmethod
     def setUpClass(cls):
@@ -416,32 +457,67 @@ class NodeSdk(Bot):
             raise unittest.SkipTest(f"NOT TESTED: npm cannot install {SDK}: {trouble[:300]}")
         shutil.copy(EXAMPLES / "bearerd.mjs", cls.work)
         (cls.work / "calls.mjs").write_text("""
+import axios from 'axios';
 import { CozeAPI } from '@coze/api';
 import { bearerd } from './bearerd.mjs';
 
-const coze = new CozeAPI({ token: bearerd('bot'), baseURL: process.argv[2] });
+const [baseURL, callers, renewed] = process.argv.slice(2);
+const token = bearerd('bot');
+const used = new Set();
+const counting = () => token().then((t) => (used.add(t), t));
+const coze = new CozeAPI({ token: counting, baseURL, ...(renewed ? { axiosInstance: token.renewed(axios) } : {}) });
 let calls = 0;
 let over = false;
 process.stdin.on('end', () => (over = true)).resume();
-while (!over) {
-  const me = await coze.users.me();
-  if (!me.user_id) throw new Error(JSON.stringify(me));
-  calls += 1;
+async function caller() {
+  for (; !over; calls += 1) {
+    const me = await coze.users.me();
+    if (!me.user_id) throw new Error(JSON.stringify(me));
+  }
 }
-console.log(calls);
+await Promise.all(Array.from({ length: Number(callers) }, caller));
+console.log(calls, used.size);
 """)
+
+    def calls(self, *arguments):
+        environment = dict(self.environment(), NODE_EXTRA_CA_CERTS=str(self.emulator.directory / "ca.pem"))
+        process = subprocess.Popen(["node", "calls.mjs", f"https://localhost:{self.emulator.port}", *arguments],
+                                   cwd=self.work, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   text=True, env=environment)
+        self.addCleanup(lambda: (process.kill(), process.wait()))
+        return process
+
+    def renewals(self, process):
+        before = self.emulator.requests()
+        eventually(lambda: process.poll() is not None or self.emulator.requests() >= before + self.STAGE, "tokens are renewed")
+        self.assertIsNone(process.poll(), "it is still running")
 
     def test_many_lives_of_a_token(self):
         self.emulator.lifetime(self.LIFETIME_S)
-        environment = dict(self.environment(), NODE_EXTRA_CA_CERTS=str(self.emulator.directory / "ca.pem"))
-        process = subprocess.Popen(["node", "calls.mjs", f"https://localhost:{self.emulator.port}"], cwd=self.work,
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                   env=environment)
-        eventually(lambda: process.poll() is not None or self.emulator.requests() >= self.TOKENS, "tokens are renewed")
+        process = self.calls(str(self.CALLERS), "renewed")
+        self.renewals(process)
+        self.daemon.restart()
+        self.renewals(process)
+        self.emulator.control("POST", "revoke", all=True)
+        self.renewals(process)
+        self.daemon.kill()
+        self.daemon.start()
+        self.renewals(process)
         output, errors = process.communicate(timeout=LIMIT_S)
         self.assertEqual((process.returncode, errors), (0, ""), output)
-        self.assertGreater(int(output), self.TOKENS)
-        self.assertGreaterEqual(self.emulator.requests(), self.TOKENS)
+        calls, tokens = map(int, output.split())
+        self.assertGreaterEqual(tokens, 3 * self.STAGE)
+        self.assertGreater(calls, 10 * tokens)
+
+    def test_a_refused_token_is_an_error_without_renewed(self):
+        """What the test above stands on: the SDK itself does not try again."""
+        process = self.calls("1")
+        eventually(lambda: process.poll() is not None or self.emulator.requests() > 0, "a token is used")
+        eventually(lambda: process.poll() is not None or not self.emulator.control("POST", "revoke", all=True)
+                   and process.poll() is not None, "the call fails")
+        _, errors = process.communicate(timeout=LIMIT_S)
+        self.assertEqual(process.returncode, 1)
+        self.assertRegex(errors, "AuthenticationError|401")
 
 
 class Go(Recipe):
