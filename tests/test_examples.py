@@ -1,6 +1,6 @@
 """The README's commands and the recipes in client/examples/, against the real daemon and the emulator.
 
-Usage: test_examples.py readme|shell|python|node|nodesdk|go|java. The SDKs themselves are not needed: in their place
+Usage: test_examples.py readme|shell|wget|containers|python|node|nodesdk|go|java. The SDKs themselves are not needed: in their place
 stand the few lines of them that the recipes meet; but nodesdk is about the real one. Exit code 77, with a word about it, where a language's
 tools are not on this machine.
 """
@@ -143,20 +143,33 @@ class Readme(EndToEnd):
 # coze.sh
 
 SPY = """#!/bin/sh
-# in the place of curl: what can everybody see of it?
+# in the place of curl or wget: what can everybody see of it?
 tr '\\0' '\\n' </proc/$$/cmdline >>"$SPY_FILE"
 env >>"$SPY_FILE"
-exec {curl} "$@"
+exec {program} "$@"
 """
 
 
-class Shell(Bot):
-    def coze(self, *arguments, **variables):
+class Script(Bot):
+    def seen(self, program, *arguments, **variables):
+        """What everybody sees of a program, while a script with these arguments succeeds."""
+        spy = self.directory / "spy" / program
+        spy.parent.mkdir()
+        spy.write_text(SPY.format(program=shutil.which(program)))
+        spy.chmod(0o755)
+        done = self.script(*arguments, SPY_FILE=str(self.directory / "seen"), COZE_API_TOKEN="inherited",
+                           PATH=path_with_programs(spy.parent))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return (self.directory / "seen").read_text()
+
+
+class Shell(Script):
+    def script(self, *arguments, **variables):
         return run([EXAMPLES / "coze.sh", *arguments, "--cacert", self.emulator.directory / "ca.pem"],
                    {**self.environment(), **variables})
 
     def test_calls_the_api(self):
-        done = self.coze("bot", "/v1/users/me")
+        done = self.script("bot", "/v1/users/me")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         expected = self.emulator.ask("GET", "/v1/users/me", {"Authorization": f"Bearer {self.daemon.token('bot').token}"})
         self.assertEqual(done.stdout.split('"logid"')[0], expected.text.split('"logid"')[0])
@@ -165,14 +178,14 @@ class Shell(Bot):
     def test_renews_a_refused_token(self):
         old = self.daemon.token("bot").token
         self.emulator.control("POST", "revoke", token=old)
-        done = self.coze("bot", "/v1/users/me")
+        done = self.script("bot", "/v1/users/me")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertNotEqual(self.daemon.token("bot").token, old)
         self.assertEqual(self.emulator.requests(), 2)
 
     def test_no_other_token_to_be_had(self):
         self.emulator.control("POST", "revoke", token=self.daemon.token("pat").token)
-        done = self.coze("pat", "/v1/users/me")
+        done = self.script("pat", "/v1/users/me")
         self.assertEqual(done.returncode, 5, "authorization required")
         self.assertIn("bearerctl set pat", done.stderr)
 
@@ -180,22 +193,114 @@ class Shell(Bot):
         rows = [("nobody", {}, 1, "nobody"), ("web", {}, 5, "authorize"), ("bot", {"BEARERD_SOCKET": NOWHERE}, 3, NOWHERE)]
         for name, variables, code, words in rows:
             with self.subTest(name=name):
-                done = self.coze(name, "/v1/users/me", **variables)
+                done = self.script(name, "/v1/users/me", **variables)
                 self.assertEqual((done.returncode, done.stdout), (code, ""))
                 self.assertIn(words, done.stderr)
 
     def test_nobody_sees_the_token(self):
         """Not in an argument list, not in the environment of a child."""
-        spy = self.directory / "spy" / "curl"
-        spy.parent.mkdir()
-        spy.write_text(SPY.format(curl=shutil.which("curl")))
-        spy.chmod(0o755)
-        done = self.coze("bot", "/v1/users/me", SPY_FILE=str(self.directory / "seen"), COZE_API_TOKEN="inherited",
-                         PATH=path_with_programs(spy.parent))
-        self.assertEqual(done.returncode, 0, done.stderr)
-        seen = (self.directory / "seen").read_text()
+        seen = self.seen("curl", "bot", "/v1/users/me")
         self.assertIn("/v1/users/me", seen)
         self.assertNotIn(self.daemon.token("bot").token, seen)
+
+
+class Wget(Script):
+    def start(self):
+        if not shutil.which("wget"):
+            self.skipTest("NOT TESTED: there is no wget on this machine")
+        super().start()
+
+    def script(self, name, path, *arguments, **variables):
+        return run([EXAMPLES / "wget.sh", name, f"https://localhost:{self.emulator.port}{path}",
+                    f"--ca-certificate={self.emulator.directory}/ca.pem", *arguments], {**self.environment(), **variables})
+
+    def test_calls_the_api(self):
+        done = self.script("bot", "/v1/users/me")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        expected = self.emulator.ask("GET", "/v1/users/me", {"Authorization": f"Bearer {self.daemon.token('bot').token}"})
+        self.assertEqual(done.stdout.split('"logid"')[0], expected.text.split('"logid"')[0])
+
+    def test_failures(self):
+        """Those of bearerctl, and 6 of wget: the API refused the token."""
+        self.daemon.token("pat")
+        self.emulator.control("POST", "revoke", token=self.emulator.static_token("pat"))
+        rows = [("nobody", "/", {}, 1), ("web", "/", {}, 5), ("bot", "/", {"BEARERD_SOCKET": NOWHERE}, 3),
+                ("pat", "/v1/users/me", {}, 6)]
+        for name, path, variables, code in rows:
+            with self.subTest(name=name):
+                done = self.script(name, path, **variables)
+                self.assertEqual((done.returncode, done.stdout), (code, ""), done.stderr)
+
+    def test_nobody_sees_the_token(self):
+        seen = self.seen("wget", "bot", "/v1/users/me")
+        self.assertIn("/v1/users/me", seen)
+        self.assertNotIn(self.daemon.token("bot").token, seen)
+
+
+# Containers
+
+
+class Containers(Bot):
+    """The files say what the image needs, and what bearerd takes. Engines run it in tests/container."""
+
+    def start(self):
+        """No daemon is asked."""
+
+    def documents(self, name):
+        try:
+            import yaml  # pylint: disable=import-outside-toplevel
+        except ImportError:
+            self.skipTest("NOT TESTED: there is no yaml module of python3 on this machine")
+        return list(yaml.safe_load_all((EXAMPLES / name).read_text()))
+
+    def check_configuration(self, text):
+        """It is good in the image, where secrets are in /run/secrets."""
+        secrets = self.directory / "secrets"
+        secrets.mkdir()
+        shutil.copy(self.emulator.console_file("developer"), secrets / "coze_oauth_config.json")
+        (secrets / "coze_oauth_config.json").chmod(0o444)
+        configuration = self.directory / "container.conf"
+        url = f"https://localhost:{self.emulator.port}"
+        state = re.search("(?m)^state_dir = (.*)$", text)
+        here = f"[daemon]\nstate_dir = {self.directory}/s\nsocket_group = {os.getgid()}"
+        configuration.write_text(text.replace(state[0] if state else "", "").replace("[daemon]", here, 1) +
+                                 f"\n[provider coze.cn]\napi_url = {url}\nwww_url = {url}\n")
+        checked = run([BEARERD, "--check", "--config", str(configuration)],
+                      dict(ENVIRONMENT, CREDENTIALS_DIRECTORY=str(secrets)))
+        self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+        return state[1] if state else "/var/lib/bearerd"
+
+    def image(self):
+        """Its volumes, and where secrets are."""
+        text = (TREE / "Dockerfile").read_text()
+        return (set(re.search("(?m)^VOLUME (.*)$", text)[1].split()),
+                re.search("(?m)^ENV CREDENTIALS_DIRECTORY=(.*)$", text)[1])
+
+    def test_compose(self):
+        compose, = self.documents("compose.yaml")
+        bearerd, app = compose["services"]["bearerd"], compose["services"]["app"]
+        volumes = dict(volume.split(":")[:2] for volume in bearerd["volumes"])
+        self.assertEqual({volumes["state"], volumes["socket"]}, self.image()[0])
+        self.assertEqual(self.image()[1], "/run/secrets", "where compose puts them")
+        self.assertEqual(set(bearerd["secrets"]), set(compose["secrets"]))
+        self.assertEqual(app["volumes"], [f"socket:{volumes['socket']}:ro"])
+        self.assertNotEqual(app["user"], "0")
+        self.assertEqual(set(compose["volumes"]), {"state", "socket"})
+        comment = re.search(r"(?m)^#   \[daemon\]\n(#.*\n)+", (EXAMPLES / "compose.yaml").read_text())[0]
+        self.check_configuration(re.sub("(?m)^#(   )?", "", comment))
+
+    def test_pod(self):
+        conf, pod = self.documents("pod.yaml")
+        spec = pod["spec"]
+        (bearerd,), (app,) = spec["initContainers"], spec["containers"]
+        volumes, secrets = self.image()
+        mounts = {mount["name"]: mount["mountPath"] for mount in bearerd["volumeMounts"]}
+        self.assertEqual({mounts["state"], mounts["socket"]}, volumes)
+        self.assertEqual((mounts["secrets"], mounts["conf"]), (secrets, "/etc/bearerd"))
+        self.assertEqual({volume["name"] for volume in spec["volumes"]}, set(mounts))
+        self.assertEqual(app["volumeMounts"], [{"name": "socket", "mountPath": mounts["socket"], "readOnly": True}])
+        self.assertEqual(bearerd["restartPolicy"], "Always")
+        self.assertTrue(self.check_configuration(conf["data"]["bearerd.conf"]).startswith(mounts["state"] + "/"))
 
 
 # The recipes for SDKs
@@ -715,7 +820,7 @@ public class Snippet {{
         return ["java", "-Xshare:auto", "-cp", "out", "Snippet"]
 
 
-SUITES = {suite.__name__.lower(): suite for suite in (Readme, Shell, Python, Node, NodeSdk, Go, Java)}
+SUITES = {suite.__name__.lower(): suite for suite in (Readme, Shell, Wget, Containers, Python, Node, NodeSdk, Go, Java)}
 
 
 def main():

@@ -20,6 +20,7 @@ import unittest
 
 EMULATOR = os.environ["EMULATOR"]
 LIMIT_S = 60
+EXAMPLES = pathlib.Path(__file__).resolve().parent.parent.parent / "client/examples"
 SOCKET = "/run/bearerd/bearerd.sock"
 ETC = pathlib.Path("/etc/bearerd")
 DROP_INS = pathlib.Path("/etc/systemd/system/bearerd.service.d")
@@ -278,6 +279,24 @@ class Service(Booted):
         self.assertIn("bot", eventually(lambda: [event["BEARERD_CREDENTIAL"] for event in journal(
             "BEARERD_UNIT=app.service", f"_SYSTEMD_INVOCATION_ID={show('bearerd.service', 'InvocationID')}")],
             "the journal says who was given a token"))
+
+    def test_examples(self):
+        """The units in client/examples, as they are, but for the address of the API."""
+        self.configure("allow_units = bearerd-job.service bearerd-worker.service\n"
+                       "[socket units]\npath = /run/bearerd/units.sock\nprotocol = systemd-credential\n")
+        for name in "bearerd-job.service", "bearerd-worker.service":
+            unit = pathlib.Path("/etc/systemd/system", name)
+            unit.write_text((EXAMPLES / name).read_text().replace("https://api.coze.cn", f"https://localhost:{self.port}")
+                            .replace("[Service]\n", "[Service]\nEnvironment=CURL_CA_BUNDLE=/etc/bearerd/ca.pem\n"))
+            self.addCleanup(unit.unlink)
+        run("systemctl", "daemon-reload")
+        run("systemctl", "start", "bearerd-job.service")  # fails if the call does
+        run("systemctl", "start", "bearerd-worker.service")
+        self.addCleanup(run, "systemctl", "stop", "bearerd-worker.service")
+        for name in "bearerd-job.service", "bearerd-worker.service":
+            said = eventually(lambda unit=name: run("journalctl", "--no-pager", "-o", "cat", "-u", unit, "_TRANSPORT=stdout").stdout,
+                              f"{name} has said something")
+            self.assertIn('"user_id"', said)
 
     def test_more_sockets(self):
         """Those of the configuration that have no socket unit, the daemon makes itself; those it lacks, it names."""

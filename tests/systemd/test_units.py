@@ -10,6 +10,7 @@ import subprocess
 import sys
 import unittest
 
+TREE = pathlib.Path(__file__).resolve().parent.parent.parent
 INSTALLED = pathlib.Path(sys.argv[1])
 EXPOSURE_MAX = 12  # tenths, of 100
 UNITS = {"system": {"bearerd.service", "bearerd.socket", "bearerd-units.socket"}, "user": {"bearerd.service", "bearerd.socket"}}
@@ -36,6 +37,11 @@ class Units(unittest.TestCase):
         """The test above can fail."""
         done = run("systemd-analyze", "security", "--offline=yes", "--threshold=8", str(self.unit("system", "bearerd.service")))
         self.assertEqual(done.returncode, 1, done.stdout)
+
+    def test_examples(self):
+        for name in "bearerd-job", "bearerd-worker":
+            done = run("systemd-analyze", "verify", str(TREE / "client/examples" / f"{name}.service"))
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def test_installed(self):
         for manager, names in UNITS.items():
