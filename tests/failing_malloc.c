@@ -10,10 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/auto.h"
 
-static atomic_size_t count, fail_at;
+static atomic_size_t count, fail_at, mapped;
 static atomic_bool for_good_;
 
 static bool is_refused(void) {
@@ -36,16 +37,24 @@ bool failing_malloc_reached(void) {
         return atomic_load(&count) >= atomic_load(&fail_at);
 }
 
+size_t failing_malloc_mapped(void) {
+        return atomic_load(&mapped);
+}
+
 /* --- ours ------------------------------------------------------------------------------------- */
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);
 void *__real_realloc(void *p, size_t size);
 char *__real_strdup(const char *text);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__real_mmap64(void *at, size_t size, int protection, int flags, int fd, off_t offset);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t size);
 char *__wrap_strdup(const char *text);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_mmap64(void *at, size_t size, int protection, int flags, int fd, off_t offset);
 int __wrap_asprintf(char **ret, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 void *__wrap_malloc(size_t size) {
@@ -62,6 +71,17 @@ void *__wrap_realloc(void *p, size_t size) {
 
 char *__wrap_strdup(const char *text) {
         return is_refused() ? NULL : __real_strdup(text);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size) {
+        return is_refused() ? NULL : __real_aligned_alloc(alignment, size);
+}
+
+void *__wrap_mmap64(void *at, size_t size, int protection, int flags, int fd, off_t offset) {
+        if (is_refused())
+                return MAP_FAILED;
+        atomic_fetch_add(&mapped, 1);
+        return __real_mmap64(at, size, protection, flags, fd, offset);
 }
 
 int __wrap_asprintf(char **ret, const char *format, ...) {

@@ -98,8 +98,8 @@ static void watch_token_changed(struct bearer *client, const struct bearer_event
 
 /* One event: `text` of its lines, each ended by a line feed. False: out of memory. */
 static bool watch_take(struct bearer_watch *w, char *text, size_t len) {
-        char *data = NULL, *type = NULL, *next;
-        struct bearer_event *e;
+        char *data = NULL, *type = NULL, *id = NULL, *next;
+        struct bearer_event *e = NULL;
 
         for (char *line = text; line < text + len; line = next) {
                 next = memchr(line, '\n', (size_t) (text + len - line));
@@ -111,13 +111,17 @@ static bool watch_take(struct bearer_watch *w, char *text, size_t len) {
                 else if (strncmp(line, "event:", 6) == 0)
                         type = line + 6 + (line[6] == ' ');
                 else if (strncmp(line, "id:", 3) == 0 && strlen(line) < WATCH_ID_SIZE + 3)
-                        strcpy(w->last_id, line + 3 + (line[3] == ' '));
+                        id = line + 3 + (line[3] == ' ');
         }
-        if (!data || !type)
-                return true; /* a comment */
-        e = watch_event_new(strlen(data));
+        if (data && type) {
+                e = watch_event_new(strlen(data));
+                if (!e)
+                        return false; /* it will come again: its id is not noted yet */
+        }
+        if (id)
+                strcpy(w->last_id, id);
         if (!e)
-                return false;
+                return true; /* a comment */
         strcpy(e->json, data);
         (void) snprintf(e->type, sizeof(e->type), "%s", type);
         (void) json_member(data, "credential", e->credential, sizeof(e->credential));
