@@ -6,16 +6,17 @@
  *
  *      parsers TARGET CORPUS [RUNS [SEED]]
  *
- * CORPUS has one input a line, with \n, \r, \t, \0, \\ and \xHH. For hours by hand, with clang and libFuzzer: -Dfuzz=true, then
- * tests/fuzz/fuzz_TARGET.
+ * CORPUS has one input a line, with \n, \r, \t, \0, \\ and \xHH. For hours by hand, with clang and libFuzzer: libfuzzer.py.
  */
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "api/redirect.h"
 #include "api/target.h"
@@ -25,6 +26,7 @@
 #include "base/json.h"
 #include "base/key.h"
 #include "base/text.h"
+#include "conf/conf.h"
 #include "conf/oauth_config.h"
 #include "conf/url.h"
 #include "http/date.h"
@@ -157,13 +159,48 @@ static void fuzz_oauth_config(const char *text, size_t len) {
         (void) oauth_config_parse(text, len, &why, &c);
 }
 
+static void fuzz_key(const char *text, size_t len) {
+        AUTO(key_unrefp) struct key *k = NULL;
+        struct why why = { "" };
+        int r = key_parse(text, len, &why, &k);
+
+        PROMISED(r == 0 ? k && key_bits(k) >= KEY_BITS_MIN && key_bits(k) <= KEY_BITS_MAX
+                        : !k && why.text[0]);
+}
+
+/* Half a configuration is none, and a mistake is told. */
+static void fuzz_conf_as(const char *path, enum conf_scope scope) {
+        AUTO(conf_freep) struct conf *conf = NULL;
+        struct conf_report report = { 0 };
+        size_t errors = 0;
+        int r;
+
+        r = conf_load(path, scope, &report, &conf);
+        for (size_t i = 0; i < report.n; i++)
+                errors += report.problems[i].is_error;
+        PROMISED(r == 0 ? conf && errors == 0 : !conf && (errors > 0 || r == -ENOMEM));
+        conf_report_done(&report);
+}
+
+static void fuzz_conf(const char *text, size_t len) {
+        AUTO(auto_closep) int fd = memfd_create("bearerd.conf", MFD_CLOEXEC);
+        char path[64];
+
+        PROMISED(fd >= 0 && write(fd, text, len) == (ssize_t) len);
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        fuzz_conf_as(path, CONF_SYSTEM);
+        fuzz_conf_as(path, CONF_USER);
+}
+
 static const struct {
         const char *name;
         void (*run)(const char *text, size_t len); /* a NUL follows the text */
 } targets[] = {
+        { "conf", fuzz_conf },
         { "coze", fuzz_coze },
         { "date", fuzz_date },
         { "json", fuzz_json },
+        { "key", fuzz_key },
         { "oauth_config", fuzz_oauth_config },
         { "redirect", fuzz_redirect },
         { "span", fuzz_span },
