@@ -243,9 +243,6 @@ class Wget(Script):
 class Containers(Bot):
     """The files say what the image needs, and what bearerd takes. Engines run it in tests/container."""
 
-    def start(self):
-        """No daemon is asked."""
-
     def documents(self, name):
         try:
             import yaml  # pylint: disable=import-outside-toplevel
