@@ -1,10 +1,75 @@
 """token_file_out, on_change, on_authorization_required."""
 
+import http.server
+import json
 import os
+import pathlib
+import queue
 import stat
+import threading
 import time
 
-from harness import EndToEnd, eventually, fingerprint, main, new_token
+from harness import EndToEnd, LIMIT_S, eventually, fingerprint, main, new_token
+
+
+NOTIFY = pathlib.Path(__file__).resolve().parents[2] / "client" / "examples" / "notify.sh"
+
+
+class Chat(http.server.BaseHTTPRequestHandler):
+    """What a chat's webhook takes, {path: ...} each, and what it answers."""
+
+    said = queue.Queue()
+    answers = {"/open-apis/bot/v2/hook/refuses": b'{"code":19024,"msg":"Key Words Not Found"}'}
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.said.put((self.path, self.headers["Content-Type"], body))
+        answer = self.answers.get(self.path, b'{"code":0,"errcode":0}')
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_):
+        pass
+
+
+class Notify(EndToEnd):
+    """client/examples/notify.sh, as a hook of the real daemon."""
+
+    PATHS = {"feishu": "/open-apis/bot/v2/hook/f00d-secret-1", "ding": "/robot/send?access_token=f00d-secret-2",
+             "wecom": "/cgi-bin/webhook/send?key=f00d-secret-3", "slack": "/services/T0/B0/f00d-secret-4",
+             "refuses": "/open-apis/bot/v2/hook/refuses"}
+
+    def sections(self):
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Chat)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.addCleanup(self.server.server_close)
+        self.addCleanup(self.server.shutdown)
+        text = ""
+        for name, path in self.PATHS.items():
+            file = self.directory / f"{name}.url"
+            file.write_text(f"http://127.0.0.1:{self.server.server_port}{path}\n")
+            file.chmod(0o600)
+            text += (f"[credential {name}]\nprovider = coze-test\ntype = pat\n"
+                     f"on_authorization_required = {NOTIFY} {file}\n")
+        return text
+
+    def test_each_chat(self):
+        """At start none of them has a token: each is told so, in its own form."""
+        said = {path: (kind, body) for path, kind, body in (Chat.said.get(timeout=LIMIT_S) for _ in self.PATHS)}
+        self.assertEqual(set(said), set(self.PATHS.values()))
+        texts = {"feishu": lambda b: b["content"]["text"], "ding": lambda b: b["text"]["content"],
+                 "wecom": lambda b: b["text"]["content"], "slack": lambda b: b["text"]}
+        for name, find in texts.items():
+            kind, body = said[self.PATHS[name]]
+            self.assertEqual(kind, "application/json")
+            self.assertIn(f"bearerd on {os.uname().nodename}, {name}: \"{name}\" hands out no token", find(body))
+            self.assertIn(f"bearerctl set {name}", find(body))
+        eventually(lambda: "credential=refuses event=hook_failed" in self.daemon.log, "a refusal is seen")
+        self.assertIn("the webhook refuses: ", self.daemon.log)
+        self.assertNotIn("credential=feishu event=hook_failed", self.daemon.log)
+        self.assertNotIn("f00d-secret", self.daemon.log)
 
 
 class Hooks(EndToEnd):
@@ -65,6 +130,22 @@ class Hooks(EndToEnd):
         self.daemon.get(f"/v1/token/filed?rejected={fingerprint(token)}")
         eventually(lambda: "event=token_file_failed" in self.daemon.log, "it is said")
         self.daemon.token("filed")
+
+    def test_reload(self):
+        """A file that is new is there at once, and one that is not wanted any more is gone."""
+        token = self.daemon.token("told").token
+        eventually(self.file.exists, "the file")
+        text = self.daemon.conf.read_text()
+        new = self.directory / "out" / "new"
+        self.daemon.conf.write_text(text.replace(f"token_file_out = {self.file}\n", "")
+                                    .replace("[credential told]\n", f"[credential told]\ntoken_file_out = {new}\n"))
+        self.assertStatus(self.daemon.ask("POST", "/v1/reload"), 200)
+        self.assertEqual(new.read_text(), token)
+        self.assertFalse(self.file.exists())
+        self.daemon.conf.write_text(text.replace("[credential filed]", "[credential renamed]"))
+        self.assertStatus(self.daemon.ask("POST", "/v1/reload"), 200)
+        self.assertFalse(new.exists())
+        eventually(self.file.exists, "that of the new credential")
 
     def test_on_change(self):
         o = self.daemon.token("told", "?subject=alice").json

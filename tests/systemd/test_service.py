@@ -7,9 +7,12 @@ loopback of that system. Nothing here waits for time to pass: it waits for a con
 Environment: EMULATOR, the program. Usage: test_service.py, as root, inside boot.
 """
 
+import hashlib
+import http.server
 import json
 import os
 import pathlib
+import queue
 import shutil
 import socket
 import subprocess
@@ -298,6 +301,65 @@ class Service(Booted):
                               f"{name} has said something")
             self.assertIn('"user_id"', said)
 
+    def test_token_file_and_path_unit(self):
+        """As in bearerd-systemd(7): a program of another user reads its token from a file, and is reloaded with each new one,
+        without a right of the daemon's to do so."""
+        self.addCleanup(lambda: [run("systemctl", "stop", "app-token.path", "app.service", check=False),
+                                 *(pathlib.Path(f"/etc/{name}").unlink(missing_ok=True) for name in files)])
+        files = {
+            "tmpfiles.d/app-token.conf": "d /run/bearerd/app 2750 bearerd alice -\n",
+            "systemd/system/app-token.path": "[Path]\nPathChanged=/run/bearerd/app/token\n",
+            "systemd/system/app-token.service":
+                "[Service]\nType=oneshot\nExecStart=systemctl try-reload-or-restart app.service\n",
+            "systemd/system/app.service":
+                "[Unit]\nWants=app-token.path\n[Service]\nUser=alice\nRuntimeDirectory=app\n"
+                "ExecStart=sleep infinity\nExecReload=cp /run/bearerd/app/token /run/app/seen\n",
+        }
+        for name, text in files.items():
+            pathlib.Path(f"/etc/{name}").write_text(text)
+        run("systemd-tmpfiles", "--create", "app-token.conf")
+        run("systemctl", "daemon-reload")
+        self.configure("token_file_out = /run/bearerd/app/token\ntoken_file_mode = 0640\n")
+        self.start()
+        file, seen = pathlib.Path("/run/bearerd/app/token"), pathlib.Path("/run/app/seen")
+        eventually(file.exists, "the file")
+        self.assertEqual((file.stat().st_mode & 0o777, file.group(), file.owner()), (0o640, "alice", "bearerd"))
+        run("systemctl", "start", "app.service")
+        # what does not work, and needs not: the daemon's user may not reload a unit
+        self.assertNotEqual(run(*as_user("bearerd", "systemctl", "reload", "app.service"), check=False).returncode, 0)
+        self.assertFalse(seen.exists())
+        first = file.read_text()
+        self.assertEqual(run(*as_user("alice", "cat", str(file))).stdout, first)
+        self.assertNotEqual(run(*as_user("mallory", "cat", str(file)), check=False).returncode, 0)
+        run("bearerctl", "get", "bot", "--rejected", hashlib.sha256(first.encode()).hexdigest()[:16])
+        eventually(lambda: seen.exists() and seen.read_text() == file.read_text() != first, "the app is reloaded")
+
+    def test_notify(self):
+        """client/examples/notify.sh, within what the unit allows."""
+        said = queue.Queue()
+
+        class Chat(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                said.put(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.HTTPServer(("127.0.0.1", 0), Chat)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        shutil.copy(EXAMPLES / "notify.sh", ETC)
+        (ETC / "webhook").write_text(f"http://127.0.0.1:{server.server_port}/services/x\n")
+        (ETC / "webhook").chmod(0o600)
+        shutil.chown(ETC / "webhook", "bearerd")
+        self.configure("[credential me]\nprovider = coze-test\ntype = pat\n"
+                       "on_authorization_required = /etc/bearerd/notify.sh /etc/bearerd/webhook\n")
+        self.start()
+        self.assertIn("bearerctl set me", said.get(timeout=LIMIT_S))
+
     def test_more_sockets(self):
         """Those of the configuration that have no socket unit, the daemon makes itself; those it lacks, it names."""
         self.configure("\n[socket app1]\npath = /run/bearerd/app1/bearerd.sock\nmode = 0666\n")
@@ -419,15 +481,20 @@ class Service(Booted):
         (home / "bearerd.conf").write_text(
             f"[provider coze-test]\ndialect = coze\napi_url = https://localhost:{self.port}\n"
             f"www_url = https://localhost:{self.port}\nca_file = {home}/ca.pem\n\n"
-            f"[credential bot]\nprovider = coze-test\nconfig_file = {home}/coze_oauth_config.json\n")
+            f"[credential bot]\nprovider = coze-test\nconfig_file = {home}/coze_oauth_config.json\n"
+            "on_change = /usr/bin/systemctl --user reload app.service\n")
+        units = home.parent / "systemd/user"
+        units.mkdir(parents=True)
+        (units / "app.service").write_text("[Service]\nExecStart=sleep infinity\nExecReload=touch %t/reloaded\n")
         run("chown", "-R", "alice:alice", str(home.parents[1]))
         run("loginctl", "enable-linger", "alice")
         eventually(lambda: pathlib.Path(f"/run/user/{uid}/systemd/private").exists(), "the user's manager runs")
-        run("systemctl", "--user", "-M", "alice@.host", "start", "bearerd.socket")
+        run("systemctl", "--user", "-M", "alice@.host", "start", "app.service", "bearerd.socket")
         self.token(*as_user("alice", "env", f"XDG_RUNTIME_DIR=/run/user/{uid}", "bearerctl", "get", "bot"))
         self.assertEqual(show("bearerd.service", "ActiveState", "--user", "-M", "alice@.host"), "active")
         self.assertTrue((home.parents[1] / ".local/state/bearerd/bearerd.db").exists())
         self.assertEqual(pathlib.Path(f"/run/user/{uid}/bearerd/bearerd.sock").stat().st_mode & 0o777, 0o600)
+        eventually(pathlib.Path(f"/run/user/{uid}/reloaded").exists, "its app is reloaded with the new token")
 
 
 if __name__ == "__main__":
