@@ -245,7 +245,8 @@ static void credential_begin(const struct conf_credential *c, struct fact *f,
                              enum fact_result result) {
         fact_begin(f, "credential", result);
         fact_text(f, "credential", c->name);
-        fact_text(f, "type", credential_type_names[c->type]);
+        if (!c->unseen) /* else it may stand in the file */
+                fact_text(f, "type", credential_type_names[c->type]);
         fact_text(f, "provider", c->provider->name);
         fact_text(f, "client_id", c->client_id);
 }

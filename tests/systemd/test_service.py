@@ -204,6 +204,25 @@ class Service(Booted):
         self.start()
         self.token()
 
+    def test_check(self):
+        """As root, bearerctl check sees what the service sees, whether it runs or not."""
+        self.configure()
+        text = " ".join(run("bearerctl", "check").stdout.split())
+        self.assertIn("cannot be checked from here", text)
+        self.assertIn("ok API localhost answers", text)
+        self.start()
+        text = " ".join(run("bearerctl", "check").stdout.split())
+        self.assertIn("ok bot coze-test gives a token", text)
+        self.assertIn("ok bearerd it runs", text)
+        conf = ETC / "bearerd.conf"
+        conf.write_text(conf.read_text().replace("%d/", "/etc/bearerd/"))
+        done = run("bearerctl", "check", check=False)
+        self.assertEqual(done.returncode, 1, "the file is root's, and the service could not read it")
+        self.assertIn("Permission denied", " ".join(done.stdout.split()))
+        (ETC / "bot.json").chmod(0o600)
+        shutil.chown(ETC / "bot.json", "bearerd")
+        self.assertIn("ok bot coze-test gives a token", " ".join(run("bearerctl", "check").stdout.split()))
+
     # Tokens
 
     def test_socket_activation(self):
