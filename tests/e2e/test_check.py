@@ -205,6 +205,7 @@ class Good(Check):
                                    "answer": "ok", "clock": "ok", "developer": "ok", "channel": "ok", "enterprise": "ok",
                                    "web": "skip", "pkce": "skip", "device": "skip", "pat": "ok", "sat": "ok",
                                    "daemon": "skip"})
+        self.assertEqual({f["problem"] for f in facts if f.get("credential") in ("web", "pkce", "device")}, {"needs_person"})
         self.assertEqual(self.emulator.state()["violations"], [])
 
     def test_for_people(self):
@@ -398,9 +399,11 @@ class Credentials(Check):
         self.assertEqual(self.find(facts, "credential", "warn")["kind"], "transient")
 
     def test_hangs(self):
+        """The next is not asked, rather than waited for."""
         self.emulator.fault("hang")
-        facts = self.facts(self.provider(timeout="1s") + self.bot(), 6)
+        facts = self.facts(self.provider(timeout="1s") + self.bot() + self.pat(), 6)
         self.assertEqual(self.find(facts, "credential", "fail")["problem"], "no_answer")
+        self.assertEqual(self.find(facts, "credential", "skip")["problem"], "unreachable")
         self.emulator.heal()
 
     def test_terminal(self):
