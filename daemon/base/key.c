@@ -104,9 +104,13 @@ static bool key_next_block(const char *p, const char *end, struct key_block *ret
 }
 
 static bool key_block_is(const struct key_block *block, const char *label) {
-        for (const char *p = block->label; p < block->label_end; p++)
-                if (!key_is_blank(*p) && *p != *label++)
+        for (const char *p = block->label; p < block->label_end; p++) {
+                if (key_is_blank(*p))
+                        continue;
+                if (!*label || *p != *label) /* the text may have a NUL where the label ends */
                         return false;
+                label++;
+        }
         return !*label;
 }
 
