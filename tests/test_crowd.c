@@ -149,6 +149,22 @@ START_TEST(half_is_for_others)
 }
 END_TEST
 
+START_TEST(holds_so_much_for_each)
+{
+        ck_assert_int_eq(come(1, 0), 0);
+        ck_assert_int_eq(come(1, 0), 0);
+        ck_assert_int_eq(come(2, 0), 0);
+        ck_assert(crowd_hold(&guests[0], CROWD_HELD_MAX - 1));
+        ck_assert(!crowd_hold(&guests[1], 2)); /* of the same user */
+        ck_assert(crowd_hold(&guests[1], 1));
+        ck_assert(!crowd_hold(&guests[0], 1));
+        ck_assert(!crowd_hold(&guests[0], SIZE_MAX));
+        ck_assert(crowd_hold(&guests[2], CROWD_HELD_MAX));
+        crowd_release(&guests[0], CROWD_HELD_MAX - 1);
+        ck_assert(crowd_hold(&guests[1], 2));
+}
+END_TEST
+
 START_TEST(limits_may_change)
 {
         enum guest_phase phase;
@@ -176,6 +192,7 @@ static void add(TCase *tc) {
         tcase_add_test(tc, is_spoken_of_now_and_then);
         tcase_add_test(tc, half_is_for_others);
         tcase_add_test(tc, limits_may_change);
+        tcase_add_test(tc, holds_so_much_for_each);
 }
 
 CHECK_MAIN("crowd", add)

@@ -31,6 +31,8 @@ struct call *call_free(struct call *call) {
                 MHD_destroy_response(call->reply.response);
         stream_free(call->stream);
         secret_unref(call->body);
+        if (call->body_room > 0)
+                server_release(call->connection, call->body_room);
         secret_unref(call->token);
         variant_done(&call->variant);
         if (call->redirect)
@@ -48,6 +50,18 @@ static size_t call_body_room(struct call *call) {
         return n < PROTOCOL_BODY_MAX ? n : PROTOCOL_BODY_MAX;
 }
 
+/* It is all reserved at once: a secret does not grow. 0, -ENOMEM. */
+static int call_make_room(struct call *call) {
+        const size_t room = call_body_room(call);
+
+        call->has_no_room = !server_hold(call->connection, room);
+        if (call->has_no_room)
+                return 0;
+        call->body_room = room;
+        call->body = secret_new_reserved(room);
+        return call->body ? 0 : RAISE(-ENOMEM);
+}
+
 static size_t call_body_over(struct call *call, size_t len) {
         size_t room = PROTOCOL_BODY_MAX - (call->body ? secret_len(call->body) : 0);
 
@@ -55,13 +69,12 @@ static size_t call_body_over(struct call *call, size_t len) {
 }
 
 int call_take_body(struct call *call, const char *bytes, size_t len) {
-        if (!call->body) {
-                call->body = secret_new_reserved(call_body_room(call));
-                if (!call->body)
-                        return RAISE(-ENOMEM);
-        }
+        int r = call->body || call->has_no_room ? 0 : call_make_room(call);
+
+        if (r < 0)
+                return PASS(r);
         call->body_over += call_body_over(call, len);
-        if (call->body_over > 0)
+        if (call->has_no_room || call->body_over > 0)
                 return call->body_over > CALL_BODY_PATIENCE ? RAISE(-EFBIG) : 0;
         return secret_append(call->body, bytes, len);
 }

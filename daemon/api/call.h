@@ -38,6 +38,8 @@ struct call {
         struct reply reply;
         struct secret *body; /* NULL: none came */
         size_t body_over;    /* bytes that came beyond PROTOCOL_BODY_MAX */
+        size_t body_room;    /* held for it */
+        bool has_no_room;    /* its user has bodies enough under way */
         struct message message;
         unsigned generation;       /* of the configuration that it was judged by last */
         struct list_link link;     /* among those that are with the loop */
@@ -69,7 +71,7 @@ struct call *call_new(struct server *server, struct MHD_Connection *connection,
 struct call *call_free(struct call *call);
 AUTO_DEFINE(struct call, call_free)
 
-/* Takes a piece of the body; counts what is over PROTOCOL_BODY_MAX, and keeps nothing of it. 0; -ENOMEM; -EFBIG: so much over
+/* Takes a piece of the body; counts what is over PROTOCOL_BODY_MAX, and keeps nothing of it; nor of one for which its user has no room. 0; -ENOMEM; -EFBIG: so much over
  * that the connection is better closed. */
 int call_take_body(struct call *call, const char *bytes, size_t len);
 

@@ -14,6 +14,7 @@ struct crowd_user {
         size_t n;         /* guests that count, the surplus not among them */
         size_t n_surplus; /* those */
         size_t n_refs;    /* guests that point here, whatever their phase */
+        size_t held;      /* bytes */
         struct list_link resting;
         mono_t told;
 };
@@ -71,6 +72,17 @@ static void crowd_user_drop(struct crowd *c, struct crowd_user *u) {
                 return;
         table_remove(&c->users, &u->node);
         free(u);
+}
+
+bool crowd_hold(struct guest *g, size_t n) {
+        if (n > CROWD_HELD_MAX - g->user->held)
+                return false;
+        g->user->held += n;
+        return true;
+}
+
+void crowd_release(struct guest *g, size_t n) {
+        g->user->held -= n;
 }
 
 uint32_t guest_uid(const struct guest *g) {

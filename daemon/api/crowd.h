@@ -25,6 +25,7 @@
 
 #define CROWD_SURPLUS_US  (2 * US_PER_S) /* to send its request and take the answer */
 #define CROWD_SURPLUS_MAX 64             /* of one user; more are closed at once */
+#define CROWD_HELD_MAX    8388608        /* bytes of what one user is sending, on all its connections */
 #define CROWD_TOLD_US     US_PER_MIN     /* one user is spoken of once in this */
 
 enum guest_phase {
@@ -84,6 +85,10 @@ struct guest *crowd_overdue(struct crowd *c, mono_t now, enum guest_phase *ret_p
 
 /* The guest that has rested for the longest, GONE already; or NULL: nobody has since before `since`. */
 struct guest *crowd_oldest(struct crowd *c, mono_t since);
+
+/* So many bytes are kept for it, until crowd_release(). False: its user has CROWD_HELD_MAX already. */
+bool crowd_hold(struct guest *g, size_t n);
+void crowd_release(struct guest *g, size_t n);
 
 uint32_t guest_uid(const struct guest *g);
 

@@ -102,7 +102,12 @@ static bool route_is_json(struct call *call) {
 
 static int route_check_body(const struct route *route, struct call *call,
                             struct reply *ret_problem) {
-        if (call->body_over > 0)
+        if (call->has_no_room)
+                *ret_problem = reply_upstream_error(
+                        MHD_HTTP_TOO_MANY_REQUESTS, PROTOCOL_SLOW_DOWN,
+                        "this user is sending too many requests with long bodies at once", NULL,
+                        US_PER_S);
+        else if (call->body_over > 0)
                 *ret_problem = reply_error(MHD_HTTP_CONTENT_TOO_LARGE, PROTOCOL_INVALID_REQUEST,
                                            "the body is larger than %d bytes", PROTOCOL_BODY_MAX);
         else if (!route->has_body && call->body)

@@ -165,6 +165,14 @@ void server_resume(struct server *s, const struct caller *caller,
         MHD_resume_connection(connection);
 }
 
+bool server_hold(struct MHD_Connection *connection, size_t n) {
+        return crowd_hold(&server_connection_of(connection)->guest, n);
+}
+
+void server_release(struct MHD_Connection *connection, size_t n) {
+        crowd_release(&server_connection_of(connection)->guest, n);
+}
+
 void server_post(struct server *s, struct message *m) {
         inbox_post(s->inbox, m);
 }
@@ -267,6 +275,42 @@ static enum MHD_Result server_tell_surplus(struct MHD_Connection *connection,
         return done;
 }
 
+static enum MHD_Result server_count_lengths(void *cls, enum MHD_ValueKind kind, const char *key,
+                                            const char *value) {
+        size_t *n = cls;
+
+        (void) kind;
+        (void) value;
+        *n += strcasecmp(key, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0 ||
+              strcasecmp(key, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0;
+        return MHD_YES;
+}
+
+/* Where does the body end? libmicrohttpd takes the first word for it, a proxy on the way perhaps the last (RFC 9112 section 6.3). */
+static bool server_is_ambiguous(struct MHD_Connection *connection) {
+        size_t n = 0;
+
+        if (!MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+                                         MHD_HTTP_HEADER_CONTENT_LENGTH))
+                return false;
+        (void) MHD_get_connection_values(connection, MHD_HEADER_KIND, server_count_lengths, &n);
+        return n > 1;
+}
+
+/* Before the body: so the connection ends with it. */
+static enum MHD_Result server_tell_ambiguous(struct MHD_Connection *connection) {
+        struct reply reply = reply_error(
+                MHD_HTTP_BAD_REQUEST, PROTOCOL_INVALID_REQUEST,
+                "the length of the body is given more than once: send one Content-Length, or Transfer-Encoding");
+        enum MHD_Result done;
+
+        if (!reply.response)
+                return MHD_NO;
+        done = MHD_queue_response(connection, reply.status, reply.response);
+        MHD_destroy_response(reply.response);
+        return done;
+}
+
 /* What a caller may is looked up for each connection, and again when the configuration has changed. */
 static int server_know(const struct server *s, struct caller *caller) {
         int r;
@@ -314,9 +358,10 @@ static enum MHD_Result server_handle(void *cls, struct MHD_Connection *connectio
                 s->n_requests++;
                 server_hear(s, known);
                 known->is_busy = true;
-                return known->guest.phase == GUEST_SURPLUS
-                               ? server_tell_surplus(connection, &known->guest)
-                               : MHD_YES;
+                if (known->guest.phase == GUEST_SURPLUS)
+                        return server_tell_surplus(connection, &known->guest);
+                return server_is_ambiguous(connection) ? server_tell_ambiguous(connection)
+                                                       : MHD_YES;
         }
         if (*req_cls == &server_seen && *upload_size == 0) {
                 enum MHD_Result done;

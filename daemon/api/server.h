@@ -87,6 +87,9 @@ struct server *server_free(struct server *s);
 const struct server_parts *server_parts(const struct server *s);
 const struct conf *server_conf(const struct server *s); /* serving thread */
 struct list_link *server_calls(struct server *s);       /* loop: struct call */
+/* Serving thread: room for `n` bytes of a request, given back with server_release(). False: this user has no more. */
+bool server_hold(struct MHD_Connection *connection, size_t n);
+void server_release(struct MHD_Connection *connection, size_t n);
 /* Serving thread, which has the connection: `caller` follows the configuration in force. False: it cannot be known. */
 bool server_knows(const struct server *s, const struct caller *caller);
 bool server_is_stopping(const struct server *s); /* serving thread */

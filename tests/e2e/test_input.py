@@ -154,6 +154,17 @@ class Query(Input):
             with self.subTest(query=query):
                 self.assertIn(name, self.daemon.get(f"/v1/token/developer?{query}").description)
 
+    def test_two_lengths(self):
+        """What one reader takes for the end of a body must not be a request to another: nothing behind it is looked at."""
+        inner = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        long, zero = b"Content-Length: %d\r\n" % len(inner), b"content-LENGTH: 0\r\n"
+        for lengths in (long + zero, zero + long, zero + zero, zero + b"Transfer-Encoding: chunked\r\n",
+                        b"Transfer-Encoding: chunked\r\n" + long):
+            for method, path in ((b"GET", b"/v1/token/developer"), (b"POST", b"/v1/token/developer"), (b"PUT", b"/x")):
+                with self.subTest(lengths=lengths, method=method):
+                    self.assertEqual(self.exchange(method + b" " + path + b" HTTP/1.1\r\nHost: localhost\r\n" + lengths
+                                                   + b"Content-Type: application/json\r\n\r\n" + inner, answers=2), [400])
+
     def test_where_none_is_taken(self):
         for path in ("/v1/credentials", "/v1/credentials/spare", "/healthz", "/readyz"):
             self.assertStatus(self.daemon.get(f"{path}?x=1"), 400, "invalid_request")

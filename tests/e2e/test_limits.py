@@ -68,6 +68,20 @@ class Users(EndToEnd):
         return held
 
 
+class Bodies(Users):
+    def test_one_user_takes_no_more(self):
+        """On all its connections together; others are served, and so is who sends less."""
+        head = BODY.replace(b"Content-Length: 5", b"Content-Length: 65536")
+        held = self.occupy(head, 8 * 1024 // 64)
+        one_more = BODY + b"   }"
+        late = answer_of(self.open(data=one_more))
+        self.assertEqual((late.status, late.headers["Retry-After"]), (429, "1"))
+        self.assertEqual(answer_of(self.open(OTHER, one_more)).status, 200)
+        self.assertTrue(self.serves(HOSTILE), "without a body there is nothing to be kept")
+        held.pop().close()
+        eventually(lambda: answer_of(self.open(data=one_more)).status == 200, "there is room again")
+
+
 class Limits(Users):
     daemon_keys = f"connections_per_user = {SHARE}\nrequest_timeout = 2s\n"
 
