@@ -326,7 +326,7 @@ START_TEST(nobody_waits_for_a_slow_disk)
         stage_store(&s);
         world_pass(&s.w, 20 * US_PER_MIN);
         stage_answer(&s, GIVES);
-        world_pass(&s.w, 20 * US_PER_MIN);
+        world_pass(&s.w, 10 * US_PER_MIN); /* of the 15 that it lives */
         stage_store(&s);
         assert_row(&s, "alice", 2 + (unsigned) _i, false);
         ck_assert(stage_has_token(&s, "alice"));
@@ -735,6 +735,41 @@ START_TEST(an_unused_grant_lives_for_years)
         ck_assert_uint_ge(s.refreshes, 3 * 365 / 25);
         ck_assert_uint_eq(s.spent, 0);
         ck_assert_int_eq(stage_get(&s, &c, "alice"), ANSWER_TOKEN);
+        stage_done(&s);
+}
+END_TEST
+
+/* Its refresh token is on its way to the disk for a while: an access token lives on meanwhile. */
+START_TEST(a_slow_disk_makes_no_token_live_longer)
+{
+        struct caller c, later;
+        struct stage s;
+
+        stage_start(&s);
+        stage_ask(&s, &c, "alice");
+        stage_store(&s);
+        stage_answer(&s, GIVES); /* for 900 s */
+        world_pass(&s.w, 20 * US_PER_S);
+        stage_store(&s);
+        ck_assert_int_eq(c.kind, ANSWER_TOKEN);
+        ck_assert_int_eq(c.left_us, 880 * US_PER_S);
+        world_pass(&s.w, 870 * US_PER_S); /* no keep_fresh for the next */
+
+        caller_ask(&s.w, &c, SITE, "alice", 60, 1, NULL);
+        stage_store(&s);
+        stage_answer(&s, GIVES);
+        world_pass(&s.w, 1000 * US_PER_S); /* it is dead before it is shown */
+        caller_ask(&s.w, &later, SITE, "alice", 60, 30, NULL);
+        stage_store(&s);
+        ck_assert_uint_eq(later.answers, 0);
+        ck_assert(!stage_has_token(&s, "alice"));
+        world_pass(&s.w, US_PER_S);
+        stage_store(&s);
+        stage_answer(&s, GIVES);
+        stage_store(&s);
+        ck_assert_int_eq(later.kind, ANSWER_TOKEN);
+        ck_assert_int_eq(later.left_us, 900 * US_PER_S);
+        ck_assert_uint_eq(s.spent, 0);
         stage_done(&s);
 }
 END_TEST
@@ -1519,6 +1554,7 @@ static void add(TCase *tc) {
         tcase_add_loop_test(tc, a_damaged_row_is_told_and_left_alone, 0, 2);
         tcase_add_loop_test(tc, a_machine_that_was_off_comes_back_in_time, 0, N_ELEMENTS(absences));
         tcase_add_test(tc, an_unused_grant_lives_for_years);
+        tcase_add_test(tc, a_slow_disk_makes_no_token_live_longer);
         tcase_add_test(tc, a_due_grant_is_tried_until_it_works);
         tcase_add_loop_test(tc, many_that_are_due_at_once_are_spread, 0, 2);
         tcase_add_test(tc, many_that_have_a_minute_left_come_in_time);

@@ -532,8 +532,10 @@ static void entry_timer(struct timer *t) {
 
 /* --- results --- */
 
+/* Its life has begun when it was received: since then its refresh token may have been on its way to the disk. */
 static struct token *entry_make_token(struct entry *e, struct exchange_result *result, mono_t now) {
         const struct conf_credential *c = e->pool->credential;
+        const int64_t left_us = result->lifetime_us - mono_until(result->received, now);
         wall_t wall = clock_wall(e->pool->clock);
         const struct token_properties p = {
                 .key = e->key,
@@ -541,8 +543,8 @@ static struct token *entry_make_token(struct entry *e, struct exchange_result *r
                 .subject = e->subject,
                 .value = result->access_token,
                 .lifetime_us = result->lifetime_us,
-                .obtained = now,
-                .expires_at = { wall.s + result->lifetime_us / US_PER_S },
+                .obtained = result->received,
+                .expires_at = { wall.s + left_us / US_PER_S },
                 .renews_us = c->keep_fresh == KEEP_FRESH_NEVER
                                      ? INT64_MAX
                                      : backoff_renewal(result->lifetime_us, e->pool->random),
@@ -579,12 +581,14 @@ static void entry_succeed(struct entry *e, struct exchange_result *result) {
         unsigned failures = e->failures;
         mono_t now = clock_mono(e->pool->clock);
         struct token *t = entry_make_token(e, result, now);
-        struct refusal refusal = { .kind = REFUSAL_TRANSIENT,
-                                   .message = "out of memory",
-                                   .retry_after_us = -1 };
+        struct refusal refusal = { .kind = REFUSAL_TRANSIENT, .retry_after_us = -1 };
         struct list_link waiting;
 
-        if (!t) {
+        if (!t || token_left(t, now) == 0) {
+                (void) snprintf(refusal.message, sizeof(refusal.message), "%s",
+                                t ? "the token had ended before its refresh token was on the disk"
+                                  : "out of memory");
+                token_unref(t);
                 entry_fail(e, &refusal);
                 return;
         }
@@ -614,7 +618,7 @@ static void entry_succeed(struct entry *e, struct exchange_result *result) {
                 if (token_is_good(t, now, ask->min_ttl_us))
                         entry_answer_token(e, ask);
                 else
-                        entry_answer_impossible(e, ask, e->lifetime_us);
+                        entry_answer_impossible(e, ask, token_left(t, now));
         }
         entry_plan(e);
 }

@@ -82,6 +82,7 @@ struct exchange_result {
         struct secret *access_token;
         struct secret *refresh_token; /* NULL: the answer had none; also with a REFUSAL_NONSENSE */
         int64_t lifetime_us;          /* of the access token, from the moment of receipt; > 0 */
+        mono_t received;              /* set by sched/upstream: that moment */
         int64_t lifetime_dated_us; /* the same, if it hangs on the Date header, and not cut to what was
                                     * asked for; 0: it does not */
         int64_t lifetime_requested_us; /* jwt: asked for, or the default; else 0 */

@@ -309,6 +309,7 @@ static void upstream_done(void *user, const struct http_response *resp) {
                 /* a gateway's 502, or half an answer, says nothing about what was done behind it */
                 result.maybe_done = result.refusal.kind == REFUSAL_TRANSIENT ||
                                     result.refusal.kind == REFUSAL_NONSENSE;
+                result.received = clock_mono(u->clock);
                 upstream_take_date(call, &result);
         }
         upstream_judge(call, &result);

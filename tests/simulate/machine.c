@@ -19,6 +19,7 @@
 #define BYTES_SPARE (1024 * 1024)
 #define BYTES_EACH  6144 /* for each object that the daemon has a reason to keep */
 #define COMMIT_US   3000
+#define HANG_US     (90 * US_PER_S) /* a slow disk may take this long */
 
 bool fault_tells_early;
 unsigned machine_deaths;
@@ -125,6 +126,12 @@ static void disk_done(void *user, int r) {
         free(t);
 }
 
+static int64_t commit_takes(void) {
+        if (!m.disk_is_slow)
+                return dice_between(200, COMMIT_US);
+        return dice_between(200, dice_one_in(20) ? HANG_US : 3 * US_PER_S);
+}
+
 static void commit_timer(struct timer *t) {
         (void) t;
         if (mono_before(sim_now, m.wakes)) {
@@ -137,7 +144,7 @@ static void commit_timer(struct timer *t) {
         fake_store_fail(m.rows, 0, 0);
         m.committing = fake_store_waiting(m.rows);
         if (m.committing > 0)
-                agenda_set(&m.commit, dice_between(200, m.disk_is_slow ? 3 * US_PER_S : COMMIT_US));
+                agenda_set(&m.commit, commit_takes());
 }
 
 static struct change_told *disk_change(const char *credential, const char *subject,
@@ -152,7 +159,7 @@ static struct change_told *disk_change(const char *credential, const char *subje
         t->user = user;
         if (m.committing == 0) {
                 m.committing = 1;
-                agenda_set(&m.commit, dice_between(200, m.disk_is_slow ? 3 * US_PER_S : COMMIT_US));
+                agenda_set(&m.commit, commit_takes());
         }
         return t;
 }
@@ -209,6 +216,8 @@ void machine_disk_fails(bool fails) {
 void machine_disk_is_slow(bool slow) {
         sim_note("disk", slow ? "is slow" : "is quick", 0, 0);
         m.disk_is_slow = slow;
+        if (!slow && m.committing > 0)
+                agenda_set(&m.commit, commit_takes());
         all_trouble(0);
 }
 
