@@ -10,6 +10,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "client/libbearer/token.h"
+
 #define EXCHANGE_PATIENCE_US    INT64_C(5000000) /* for a daemon that has never been reached */
 #define EXCHANGE_FIRST_PAUSE_US INT64_C(5000)
 #define EXCHANGE_PAUSE_MAX_US   INT64_C(200000)
@@ -173,10 +175,9 @@ static int exchange_send(struct exchange *x) {
 
 /* A daemon that is about to stop, or has been reconfigured, says so; whoever comes next answers. One whose
  * provider fails says when to come back. What there is no time to ask again for is the answer. */
-static bool exchange_should_ask_again(const struct exchange *x, const struct wire_answer *answer,
-                                      int64_t now_us) {
+static bool exchange_should_ask_again(const struct exchange *x, const struct wire_answer *answer) {
         return answer->status == 503 && answer->retry_after_s <= 0 &&
-               now_us + x->pause_us < x->patience_us;
+               token_now_us() + x->pause_us < x->patience_us;
 }
 
 static int exchange_receive(struct exchange *x, int64_t now_us, struct wire_answer *ret) {
@@ -188,7 +189,7 @@ static int exchange_receive(struct exchange *x, int64_t now_us, struct wire_answ
                 return 0;
         if (r == 1) {
                 l->reached = true;
-                if (exchange_should_ask_again(x, ret, now_us)) {
+                if (exchange_should_ask_again(x, ret)) {
                         wire_answer_done(ret);
                         exchange_hang_up(x);
                         exchange_pause(x, now_us);
