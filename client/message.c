@@ -23,7 +23,7 @@
 #define MESSAGE_DOMAIN  "bearerd"
 #define MESSAGE_UTF8    "C.UTF-8"
 #define MESSAGE_ASCII   "ANSI_X3.4-1968" /* what nl_langinfo() has of a C locale */
-#define MESSAGE_BESIDE  "/../client/po"  /* of a build tree, from either program */
+#define MESSAGE_BESIDE  "/po"            /* in a build tree */
 #define MESSAGE_WRITERS (S_IWGRP | S_IWOTH)
 
 /* Whoever can change the catalogue could change the program as well. */
@@ -109,11 +109,6 @@ const char *message(const char *text) {
 
 bool message_is_english(void) {
         return *message("") == '\0'; /* a catalogue has its header there */
-}
-
-const char *message_n(const char *one, const char *many, unsigned long n) {
-        message_begin();
-        return dngettext(MESSAGE_DOMAIN, one, many, n);
 }
 
 const char *message_errno(int number) {

@@ -11,7 +11,7 @@
  * --check-format compares the translation.
  *
  * Threading: one thread; errno is kept.
- * Sources:   gettext(3), ngettext(3), locale(7).
+ * Sources:   gettext(3), locale(7).
  */
 
 #include <stdbool.h>
@@ -28,10 +28,6 @@ const char *message(const char *text) __attribute__((format_arg(1)));
 /* There is no catalogue of the reader's language: what else is said besides something English would
  * only say it twice. */
 bool message_is_english(void);
-
-/* The same for what is counted: `one` or `many`. */
-const char *message_n(const char *one, const char *many, unsigned long n)
-        __attribute__((format_arg(1), format_arg(2)));
 
 /* strerror(3) in that language: `number` is positive. */
 const char *message_errno(int number);

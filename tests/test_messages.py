@@ -14,7 +14,7 @@ import unittest
 
 TREE = pathlib.Path(sys.argv[1]).resolve()
 PO = TREE / "client" / "po"
-MARKS = {"_", "N_", "message_n"}  # what goes through the catalogue
+MARKS = {"_", "N_"}  # what goes through the catalogue
 PRINTERS = {"say", "puts", "printf", "fputs"}  # what writes to people
 MAKERS = {"snprintf", "strcpy", "stpcpy"}  # what makes something of it before
 TOKEN = re.compile(r'/\*.*?\*/|//[^\n]*|^[ \t]*#[^\n]*(?:\\\n[^\n]*)*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\''
