@@ -468,9 +468,10 @@ class Service(Booted):
         with Load(SOCKET) as load:
             (ETC / "bearerd.conf").write_text(good + "\n[credential more]\nprovider = coze-test\ntype = pat\n")
             run("systemctl", "reload", "bearerd.service")
-            eventually(lambda: "more" in run("bearerctl", "list").stdout.split(), "the new credential is there")
+            self.assertIn("more", run("bearerctl", "list").stdout.split())
             (ETC / "bearerd.conf").write_text(good + "typ = jwt\n")
-            run("systemctl", "reload", "bearerd.service")
+            self.assertNotEqual(run("systemctl", "reload", "bearerd.service", check=False).returncode, 0)
+            self.assertIn("bearerd.conf:10", self.log())
             eventually(lambda: journal("BEARERD_EVENT=reload_refused", f"_PID={pid}"), "the journal says that it is refused")
             eventually(lambda: "bearerd.conf" in show("bearerd.service", "StatusText"), "systemctl status says why")
             self.assertIn("more", run("bearerctl", "list").stdout.split())
@@ -514,6 +515,7 @@ class Service(Booted):
         self.assertTrue((home.parents[1] / ".local/state/bearerd/bearerd.db").exists())
         self.assertEqual(pathlib.Path(f"/run/user/{uid}/bearerd/bearerd.sock").stat().st_mode & 0o777, 0o600)
         eventually(pathlib.Path(f"/run/user/{uid}/reloaded").exists, "its app is reloaded with the new token")
+        run("systemctl", "--user", "-M", "alice@.host", "reload", "bearerd.service")
 
 
 if __name__ == "__main__":
