@@ -332,6 +332,10 @@ static const struct rule {
         { "connection", NULL, NULL, 0, 0, "network",
           N_("The network is down, or IPv6 is announced and does not work: try curl -v {url}.") },
 
+        { "connection", NULL, NULL, BUILT_IN, 0, "region",
+          N_("The region is wrong, and the other one can be reached: if the account is at www.{other}, write provider = "
+             "{other}.") },
+
         /* TLS */
         { "tls", NULL, NULL, HIJACKED, 0, "hijacked",
           N_("{address} is no address of {host}: look for it in /etc/hosts, and at filters and VPNs that answer for it.") },
@@ -375,6 +379,9 @@ static const struct rule {
         { "tls", "timeout", NULL, 0, 0, "firewall",
           N_("A firewall lets connections to {host} begin and then drops them: ask who runs it, or try another "
              "network.") },
+        { "tls", "timeout", NULL, BUILT_IN, 0, "region",
+          N_("The region is wrong, and the other one can be reached: if the account is at www.{other}, write provider = "
+             "{other}.") },
         { "tls", "handshake", NULL, 0, 0, "firewall",
           N_("A firewall or proxy on the way ends TLS with {host}, or the server knows no TLS 1.2: try another "
              "network.") },
@@ -419,7 +426,7 @@ static const struct rule {
              "and copes; certificates and other programs' tokens may not.") },
 
         /* refusals: the region first, as that is what it mostly is */
-        { "credential", "refused", NULL, WORKS, 0, "region",
+        { "credential", NULL, NULL, WORKS, 0, "region",
           N_("The region is wrong: {works_at} knows this key. Write provider = {works_at} in [credential "
              "{credential}].") },
         { "credential", "refused", NULL, REGIONAL | BUILT_IN, WORKS | NOT_THERE | STATIC, "region",
@@ -479,7 +486,7 @@ static const struct rule {
         { "credential", "expires_soon", NULL, 0, 0, "expired",
           N_("Make a new token in Coze's console in time, then bearerctl set {credential}, or write it to token_file and "
              "correct expires_at. With type = jwt nobody has to.") },
-        { "credential", "no_answer", NULL, 0, 0, "outage",
+        { "credential", "no_answer", NULL, 0, WORKS, "outage",
           N_("{provider} has trouble of its own, or a firewall on the way: wait, and try again.") },
 
         /* the daemon */

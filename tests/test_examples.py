@@ -114,7 +114,7 @@ class Readme(EndToEnd):
         self.shell(begin + "echo $! >pid\n", self.daemon.log_file)
         self.pid = int((self.home / "pid").read_text())
         eventually((self.runtime / "bearerd" / "bearerd.sock").exists, "bearerd listens")
-        self.assertIn("The configuration is good", self.daemon.log)
+        self.assertIn("bot            coze.cn gives a token", self.daemon.log)
 
         (self.home / "app.py").write_text("import os\nprint('app has', os.environ['COZE_API_TOKEN'],"
                                           " os.environ['COZE_API_BASE'])\n")

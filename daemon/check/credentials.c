@@ -170,8 +170,8 @@ static void inquiry_prepare_second(struct inquiry *q) {
                 struct question *second = &q->second[i];
                 const struct conf_provider *other;
 
-                if (!first->answered || !first->result.refusal.region)
-                        continue;
+                if (!first->dialect || (first->answered && !first->result.refusal.region))
+                        continue; /* one that cannot be reached may be the wrong one, too */
                 other = inquiry_other_region(q, first->credential->provider);
                 if (!other)
                         continue;
@@ -277,16 +277,19 @@ static int credential_tell_skip(const struct conf_credential *c, const char *pro
         return fact_tell(&f, out);
 }
 
-/* What the other region makes of the key: whatever it minds, it knows it. */
-static const char *question_verdict(const struct question *q) {
+/* It has been answered so that the key must be known, whatever else is wrong. */
+static bool question_is_known(const struct question *q) {
         const struct refusal *f = &q->result.refusal;
 
-        if (f->region)
-                return "refused_at";
-        return f->kind == REFUSAL_NONE || f->kind == REFUSAL_CONFIGURATION ||
-                               f->kind == REFUSAL_DEACTIVATED
-                       ? "works_at"
-                       : "undecided_at";
+        return !f->region && (f->kind == REFUSAL_NONE || f->kind == REFUSAL_CONFIGURATION ||
+                              f->kind == REFUSAL_DEACTIVATED);
+}
+
+/* What the other region makes of the key. */
+static const char *question_verdict(const struct question *q) {
+        return q->result.refusal.region ? "refused_at"
+               : question_is_known(q)   ? "works_at"
+                                        : "undecided_at";
 }
 
 static int credential_tell_jwt(const struct inquiry *q, size_t i) {
@@ -295,12 +298,13 @@ static int credential_tell_jwt(const struct inquiry *q, size_t i) {
         const struct refusal *refusal = &first->result.refusal;
         struct fact f;
 
-        if (!first->asked)
-                return credential_tell_skip(c, "unreachable", q->parts->out);
         if (!first->answered) {
-                credential_begin(c, &f, FACT_FAIL);
-                fact_text(&f, "problem", "no_answer");
+                bool elsewhere = second->answered && question_is_known(second);
+
+                credential_begin(c, &f, first->asked || elsewhere ? FACT_FAIL : FACT_SKIP);
+                fact_text(&f, "problem", first->asked ? "no_answer" : "unreachable");
                 fact_text(&f, "detail", first->problem);
+                fact_text(&f, "works_at", elsewhere ? second->twin.provider->name : NULL);
                 return fact_tell(&f, q->parts->out);
         }
         if (refusal->kind == REFUSAL_NONE) {

@@ -473,6 +473,17 @@ class Region(Check):
         self.assertEqual(self.causes(fact)[0], "region")
         self.assertIn("www.coze.cn", fact["causes"][0]["advice"])
 
+    def test_configured_one_is_out_of_reach(self):
+        """Networks let one region through and not the other; that the key is known there settles it."""
+        with socket.create_server(("127.0.0.1", 0)) as s:
+            port = s.getsockname()[1]
+        text = self.provider(name="coze.cn") + self.provider(f"https://localhost:{port}", "coze.com")
+        facts = self.facts(text + self.bot("coze.com") + self.pat("coze.com"), 6)
+        fact = self.find(facts, "credential", "fail")
+        self.assertEqual((fact["problem"], fact["works_at"], self.causes(fact)), ("unreachable", "coze.cn", ["region"]))
+        self.assertIn("region", self.causes(self.find(facts, "connection", "fail")))
+        self.assertEqual(self.emulator.state()["requests"]["users_me"], 0, "the token stays where it is")
+
     def test_tokens_stay_where_they_are(self):
         """Only an assertion goes to the other region, and only after a refusal."""
         fact = self.find(self.facts(self.regions() + self.pat("coze.com"), 6), "credential", "fail")
