@@ -4,7 +4,8 @@
  * watch: what happens, until it is told to stop
  *
  * On a terminal the table of status, drawn anew whenever something has happened, and once in a while since times pass; below
- * it the last events. In a pipe, or with --json, each event's JSON on a line. A daemon that goes away is waited for.
+ * it the last events. What does not fit is cut: those that are well go first, then old events. In a pipe, or with --json,
+ * each event's JSON on a line. A daemon that goes away is waited for.
  */
 
 #include <errno.h>
@@ -16,8 +17,11 @@
 
 #include "client/ask.h"
 #include "client/columns.h"
+#include "client/credential.h"
 #include "client/events.h"
+#include "client/frame.h"
 #include "client/message.h"
+#include "client/overview.h"
 #include "client/protocol.h"
 #include "client/screen.h"
 #include "client/words.h"
@@ -28,7 +32,7 @@
 #define WATCH_LINES     8 /* events below the table */
 #define WATCH_LINE_SIZE 512
 #define WATCH_SUBJECT   32 /* columns of it that are shown */
-#define WATCH_BEGIN     "\033[H\033[2J"
+#define WATCH_LEAST     3  /* of them, however small the screen is */
 
 struct watch {
         const struct call *call;
@@ -109,19 +113,124 @@ static void watch_print_note(const struct watch *w, const char *line) {
         (void) printf("%.*s\n", (int) columns_fit(line, w->screen.columns - 1), line);
 }
 
-static int watch_draw(struct watch *w) {
+/* --- a frame --- */
+
+/* The first `n` of a list, those that are not well before all others; the list itself if it has no more. NULL: out of memory. */
+static struct json_object *watch_choose(struct json_object *list, size_t n) {
+        const size_t all = json_object_array_length(list);
+        struct json_object *chosen;
+        char text[ASK_SHOWN_SIZE];
+
+        if (n >= all)
+                return json_object_get(list);
+        chosen = json_object_new_array();
+        for (int well = false; chosen && well <= true; well++)
+                for (size_t i = 0; i < all && json_object_array_length(chosen) < n; i++) {
+                        struct json_object *o = json_object_array_get_idx(list, i);
+
+                        if ((credential_attention(o, time(NULL), text) == NULL) == well)
+                                (void) json_object_array_add(chosen, json_object_get(o));
+                }
+        return chosen;
+}
+
+static void watch_print_list(struct json_object *list, size_t n) {
+        AUTO(ask_json_putp) struct json_object *chosen = watch_choose(list, n);
+        const size_t all = json_object_array_length(list);
+
+        if (!chosen)
+                return;
+        overview_print(chosen, time(NULL));
+        if (n < all)
+                (void) printf(_("and %zu more: bearerctl status shows all\n"), all - n);
+}
+
+/* As many as the screen has room for: what stands below the table grows with them. */
+static void watch_fit_list(struct json_object *list, int room, struct frame *f) {
+        size_t n = json_object_array_length(list);
+
+        for (;;) {
+                int over;
+
+                if (!frame_begin(f))
+                        return;
+                watch_print_list(list, n);
+                frame_end(f);
+                over = frame_lines(f) - room;
+                if (over <= 0 || n <= 1)
+                        return;
+                n = n > (size_t) over + 1 ? n - (size_t) over : n / 2;
+        }
+}
+
+/* EXIT_DONE: *ret is an answer with a list. Else it has been said why. */
+static int watch_ask(const struct watch *w, struct wire_answer *ret) {
+        const struct wire_request request = ASK_GET(PROTOCOL_PATH_CREDENTIALS);
+
+        return ask(w->call, &request, ret);
+}
+
+static void watch_draw_list(const struct watch *w, int room, struct frame *f) {
+        AUTO(wire_answer_done) struct wire_answer answer = { 0 };
+        AUTO(ask_json_putp) struct json_object *o = NULL;
+        struct json_object *list = NULL;
+
+        if (!frame_begin(f))
+                return;
+        if (watch_ask(w, &answer) == EXIT_DONE) {
+                o = ask_json(&answer);
+                if (ask_list(o, "credentials", &list) && json_object_array_length(list) == 0)
+                        say(_("there is no credential that you may use: the operator adds a "
+                              "[credential NAME] section, or allows you in one"));
+        }
+        frame_end(f);
+        if (list && json_object_array_length(list) > 0)
+                watch_fit_list(list, room, f);
+}
+
+/* What is wrong, if so it is, is said in the frame; the next one may be better. */
+static void watch_draw_state(const struct watch *w, int room, struct frame *f) {
         struct call call = *w->call;
 
-        (void) fputs(WATCH_BEGIN, stdout);
+        if (!w->away && !call.name) {
+                watch_draw_list(w, room, f);
+                return;
+        }
+        if (!frame_begin(f))
+                return;
         call.form = FORM_PLAIN;
         if (w->away)
                 (void) puts(_("The daemon is away; waiting for it."));
-        else if (verb_status(&call) != EXIT_DONE)
-                return EXIT_DONE; /* it has said why; the next turn tells more */
-        if (w->n_lines > 0)
-                (void) putchar('\n');
-        for (size_t i = 0; i < w->n_lines; i++)
+        else
+                (void) verb_status(&call);
+        frame_end(f);
+}
+
+/* The last events, below a blank line. */
+static void watch_draw_notes(const struct watch *w, size_t n, struct frame *f) {
+        if (n == 0 || !frame_begin(f))
+                return;
+        (void) putchar('\n');
+        for (size_t i = w->n_lines - n; i < w->n_lines; i++)
                 watch_print_note(w, w->lines[i]);
+        frame_end(f);
+}
+
+static int watch_draw(struct watch *w) {
+        struct frame state = { 0 }, notes = { 0 };
+        size_t n = w->n_lines < WATCH_LEAST ? w->n_lines : WATCH_LEAST;
+        int room;
+
+        screen_look(&w->screen); /* it may have another size */
+        room = w->screen.rows - (n > 0 ? (int) n + 1 : 0);
+        watch_draw_state(w, room, &state);
+        room = w->screen.rows - frame_lines(&state) - 1;
+        if (room > (int) n)
+                n = (size_t) room < w->n_lines ? (size_t) room : w->n_lines;
+        watch_draw_notes(w, n, &notes);
+        frame_show(&state, &notes, &w->screen);
+        frame_done(&state);
+        frame_done(&notes);
         return finish();
 }
 
@@ -163,7 +272,7 @@ static int watch_reconnect(struct watch *w) {
 
         if (r == 0)
                 return EXIT_DONE;
-        if (!w->away)
+        if (!w->away && !w->drawn)
                 say(_("the daemon is away (%s); waiting for it"), message_errno(-r));
         w->away = true;
         watch_pause(WATCH_AWAY_MS);
@@ -190,6 +299,8 @@ static int watch_turn(struct watch *w) {
         r = events_next(&w->events, WATCH_DRAW_MS, type, &data);
         if (r == 0)
                 return watch_take(w, type, data);
+        if (r == -EPROTO || r == -EBADMSG || r == -ENOMEM)
+                frames_end(); /* what is said now is to stay */
         if (r == -EPROTO)
                 return watch_explain(w, data);
         if (r == -EBADMSG || r == -ENOMEM) {
@@ -230,9 +341,12 @@ int verb_watch(const struct call *call) {
         }
         screen_look(&w.screen);
         w.drawn = w.screen.terminal && call->form != FORM_JSON;
+        if (w.drawn)
+                frames_begin();
         do
                 r = watch_turn(&w);
         while (r == EXIT_DONE);
+        frames_end();
         events_done(&w.events);
         return r;
 }

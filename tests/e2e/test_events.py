@@ -1,11 +1,16 @@
 """GET /v1/events: what happens, as it happens; nothing lost unnoticed; and nothing for the wrong eyes."""
 
+import codecs
+import fcntl
 import json
 import os
 import re
 import select
+import signal
 import socket as sockets
+import struct
 import subprocess
+import termios
 import threading
 import time
 
@@ -460,6 +465,116 @@ class Reload(EndToEnd):
         self.assertEqual(done, [["before", None, ""]])
 
 
+class Terminal:
+    """A program on a terminal of its own, and what a person sees there: as much of ECMA-48 as that takes."""
+
+    def __init__(self, test, command, path, rows, columns):
+        self.master, slave = os.openpty()
+        self.cursor, self.wraps, self.other = True, True, False
+        self.text, self.pending, self.kept = [], "", None
+        self.rows = self.columns = self.y = self.x = 0
+        self.decoder = codecs.getincrementaldecoder("utf-8")()
+        self.resize(rows, columns)
+        self.take("$ bearerctl watch\r\n")
+        environment = {**ENVIRONMENT, "BEARERD_SOCKET": path, "TERM": "xterm", "LC_ALL": "C.UTF-8"}
+        self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment,
+                                        start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        os.close(slave)
+        test.addCleanup(self.close)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        if self.master >= 0:
+            os.close(self.master)
+        self.master = -1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def resize(self, rows, columns):
+        self.rows, self.columns = rows, columns
+        self.text = [line[:columns].ljust(columns) for line in (self.text + [""] * rows)[:rows]]
+        self.y, self.x = min(self.y, rows - 1), min(self.x, columns - 1)
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def press(self, key):
+        os.write(self.master, key)
+
+    def wait(self):
+        eventually(lambda: self.read() or self.process.poll() is not None, "it ends")
+        return self.process.returncode
+
+    def is_stopped(self):
+        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as f:
+            return f.read().rpartition(")")[2].split()[0] == "T"
+
+    def read(self):
+        while select.select([self.master], [], [], 0)[0]:
+            try:
+                data = os.read(self.master, 65536)
+            except OSError:  # nobody has the other end any more
+                return
+            if not data:
+                return
+            self.take(self.decoder.decode(data))
+
+    def take(self, text):
+        text, self.pending = self.pending + text, ""
+        for m in re.finditer("\x1b\\[([?0-9;]*)([A-Za-z])|\x1b.*$|[^\x1b]", text, re.DOTALL):
+            if m[2]:
+                self.control(m[1], m[2])
+            elif m[0].startswith("\x1b"):
+                self.pending = m[0]
+            elif m[0] == "\r":
+                self.x = 0
+            elif m[0] == "\n":
+                self.y += 1
+                if self.y == self.rows:
+                    self.text, self.y = self.text[1:] + [" " * self.columns], self.rows - 1
+            else:
+                if self.x == self.columns:
+                    assert not self.wraps, "a line is too long"
+                    self.x -= 1
+                self.text[self.y] = self.text[self.y][:self.x] + m[0] + self.text[self.y][self.x + 1:]
+                self.x += 1
+
+    def control(self, arguments, what):
+        if what == "H":
+            assert not arguments
+            self.y = self.x = 0
+        elif what in "KJ":
+            self.text[self.y] = self.text[self.y][:self.x].ljust(self.columns)
+            for y in range(self.y + 1, self.rows if what == "J" else 0):
+                self.text[y] = " " * self.columns
+        elif arguments == "?25":
+            self.cursor = what == "h"
+        elif arguments == "?7":
+            self.wraps = what == "h"
+        elif arguments == "?1049":
+            self.other = what == "h"
+            if self.other:
+                self.kept, self.text, self.y, self.x = (self.text, self.y, self.x), [" " * self.columns] * self.rows, 0, 0
+            else:
+                self.text, self.y, self.x = self.kept
+        else:
+            assert what == "m", (arguments, what)
+
+    def lines(self):
+        lines = [line.rstrip() for line in self.text]
+        while lines and not lines[-1]:
+            lines.pop()
+        return lines
+
+    def shows(self, *texts):
+        self.read()
+        screen = "\n".join(self.lines())
+        return all(text in screen for text in texts)
+
+
 class Watch(EndToEnd):
     """bearerctl watch."""
 
@@ -493,27 +608,90 @@ class Watch(EndToEnd):
             self.assertEqual(json.loads(process.stdout.readline())["credential"], "pat")
             process.kill()
 
+    def terminal(self, *arguments, rows=24, columns=80):
+        return Terminal(self, [BEARERCTL, "watch", *arguments], self.daemon.socket, rows, columns)
+
     def test_terminal(self):
         """The table of status, and what happened below it; 80 columns."""
-        master, slave = os.openpty()
-        self.addCleanup(os.close, master)
-        self.watch(stdout=slave, stderr=slave)
-        os.close(slave)
-        screen = b""
+        with self.terminal() as t:
+            eventually(lambda: t.shows("NAME", "developer", "idle"), "the table")
+            self.emulator.fault("invalid_client", times=1)
+            self.daemon.get("/v1/token/developer")
+            eventually(lambda: t.shows("failing", "  failing  developer: coze-test refused"), "the event")
+            self.assertFalse(t.cursor)
 
-        def shows(*texts):
-            nonlocal screen
-            while select.select([master], [], [], 0)[0]:
-                screen += os.read(master, 65536)
-            last = screen.split(b"\x1b[H\x1b[2J")[-1]
-            return all(t in last for t in texts) and last
+    def test_interrupted(self):
+        """The terminal is as it was, cursor and all; and the shell is told what ended it."""
+        for key, number in (b"\x03", signal.SIGINT), (b"\x1c", signal.SIGQUIT):
+            with self.terminal() as t:
+                eventually(lambda: t.shows("NAME"), "the table")
+                self.assertTrue(t.other)
+                t.press(key)
+                self.assertEqual(t.wait(), -number)
+                t.read()
+                self.assertEqual((t.other, t.cursor, t.wraps), (False, True, True))
+                self.assertEqual(t.lines(), ["$ bearerctl watch"])
 
-        eventually(lambda: shows(b"NAME", b"developer", b"idle"), "the table")
-        self.emulator.fault("invalid_client", times=1)
-        self.daemon.get("/v1/token/developer")
-        last = eventually(lambda: shows(b"failing", b"  failing  developer: coze-test refused"), "the event")
-        for line in re.sub(rb"\x1b\[[0-9;]*[A-Za-z]", b"", last).decode().splitlines():
-            self.assertLessEqual(len(line), 80, line)
+    def test_stopped(self):
+        """Ctrl-Z gives the terminal back; fg draws it anew."""
+        with Terminal(self, ["sh", "-m", "-c", '"$0" watch; read x; fg', BEARERCTL], self.daemon.socket, 24, 80) as t:
+            eventually(lambda: t.shows("NAME"), "the table")
+            t.press(b"\x1a")
+            eventually(lambda: not (t.read() or t.other), "it stops, and the terminal is given back")
+            self.assertTrue(t.cursor)
+            t.press(b"\n")
+            eventually(lambda: t.shows("NAME") and t.other and not t.cursor, "it is drawn anew")
+            t.press(b"\x03")
+            eventually(lambda: not (t.read() or t.other), "it ends")
+
+    def test_resized(self):
+        self.daemon.token("developer")
+        with self.terminal() as t:
+            eventually(lambda: t.shows("PROVIDER", "developer"), "the table")
+            t.resize(12, 44)
+            eventually(lambda: t.shows("NAME", "and ", " more: ") and not t.shows("developer"), "a smaller one")
+            self.assertTrue(all(len(line) <= 44 for line in t.lines()))
+            t.resize(40, 120)
+            eventually(lambda: t.shows("NAME", "developer") and not t.shows(" more: "), "a larger one")
+
+    def test_restart(self):
+        with self.terminal() as t:
+            eventually(lambda: t.shows("NAME"), "the table")
+            self.assertEqual(self.daemon.stop(), 0)
+            eventually(lambda: t.shows("The daemon is away"), "that is said")
+            self.assertFalse(t.shows("NAME"))
+            self.daemon.start()
+            eventually(lambda: t.shows("NAME") and not t.shows("away"), "the table again")
+            self.daemon.token("developer")
+            eventually(lambda: t.shows("new token  developer"), "and events")
+
+    def test_more_than_the_screen_has_room_for(self):
+        """What needs somebody is there, whatever its place; so are the last events."""
+        more = "".join(f"[credential well{i}]\nprovider = coze-test\nconfig_file = "
+                       f"{self.emulator.console_file('developer')}\n" for i in range(60))
+        self.daemon.conf.write_text(self.configuration() + more + "[credential last]\nprovider = coze-test\nconfig_file = "
+                                    f"{self.emulator.console_file('channel')}\n")
+        self.assertStatus(self.daemon.ask("POST", "/v1/reload"), 200)
+        with self.terminal() as t:
+            eventually(lambda: t.shows("NAME", " more: bearerctl status shows all"), "the table")
+            self.assertFalse(t.shows("last"))
+            self.emulator.fault("invalid_client")
+            self.daemon.get("/v1/token/last?wait=0")
+            eventually(lambda: t.shows("  failing  last: ") and any(line.startswith("last ") for line in t.lines()), "it")
+            self.assertLessEqual(len(t.lines()), 24)
+            self.assertTrue(t.lines()[0].startswith("NAME"))
+            t.resize(8, 80)
+            eventually(lambda: len(t.lines()) <= 8 and t.shows("NAME", "  failing  last: "), "a very small one")
+
+    def test_what_is_watched_is_removed(self):
+        with self.terminal("pat") as t:
+            eventually(lambda: t.shows("pat"), "its state")
+            self.daemon.conf.write_text(self.configuration().replace("[credential pat]", "[credential renamed]"))
+            self.assertStatus(self.daemon.ask("POST", "/v1/reload"), 200)
+            self.assertEqual(t.wait(), 1)
+            t.read()
+            self.assertFalse(t.other)
+            self.assertTrue(t.shows('no credential is called "pat"'), t.lines())
 
     def test_mistakes(self):
         self.assertEqual(self.bearerctl("watch", "nobody").returncode, 1)
