@@ -1,16 +1,20 @@
 #include "client/columns.h"
 
+#include <langinfo.h>
 #include <locale.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <wchar.h>
 
-/* One that knows the width of all characters. (locale_t) 0: there is none on this system, and every
- * character takes a column. */
+/* One that knows the width of all characters. (locale_t) 0: the one in use has to do; where that is C,
+ * since there is no other on this system, every character takes a column. */
 static locale_t columns_locale(void) {
         static locale_t locale;
         static bool tried;
 
+        if (MB_CUR_MAX > 1 && strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
+                return (locale_t) 0;
         if (!tried)
                 locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t) 0);
         tried = true;

@@ -2,8 +2,9 @@
 /*
  * Columns: how wide text is on a terminal
  *
- * Text is UTF-8, whatever the locale is, as all that comes from the daemon is. East Asian characters
- * take two columns, combining ones none; what is no UTF-8 takes one a byte.
+ * Text is UTF-8, as all that comes from the daemon is, also in a C locale; only where the locale has
+ * another encoding of many bytes, as GBK, it is in that one, as translations are. East Asian characters
+ * take two columns, combining ones none; what cannot be decoded takes one a byte.
  *
  * Threading: one thread.
  * Sources:   Unicode Standard Annex 11, by wcwidth(3).

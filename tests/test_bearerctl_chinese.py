@@ -44,6 +44,14 @@ class Chinese(Case):
         self.english = dict(self.env)
         self.env.update(CHINESE)
 
+    def make_locale(self, codeset):
+        """Its name, to be found in self.dir."""
+        if not shutil.which("localedef") or not os.path.exists("/usr/share/i18n/locales/zh_CN"):
+            self.skipTest("NOT TESTED: there are no sources of locales (locales) on this machine")
+        subprocess.run(["localedef", "-i", "zh_CN", "-f", codeset, f"{self.dir}/zh_CN.{codeset}"], check=True, timeout=TIMEOUT,
+                       capture_output=True)
+        return f"zh_CN.{codeset}"
+
     def said(self, *args, code, **more):
         got, out, err = self.run_ctl(*args, **more)
         self.assertEqual((got, out), (code, ""), err)
@@ -91,13 +99,8 @@ class Locale(Chinese):
             self.assertEqual(self.language(env), language, env)
 
     def test_locales_of_china(self):
-        sources = pathlib.Path("/usr/share/i18n/locales/zh_CN")
-        if not shutil.which("localedef") or not sources.exists():
-            self.skipTest("NOT TESTED: there are no sources of locales (locales) on this machine")
         for codeset, language in (("UTF-8", "Chinese"), ("GBK", "GBK")):
-            name = f"zh_CN.{codeset}"
-            subprocess.run(["localedef", "-i", "zh_CN", "-f", codeset, f"{self.dir}/{name}"], check=True, timeout=TIMEOUT,
-                           capture_output=True)
+            name = self.make_locale(codeset)
             env = {"LOCPATH": self.dir}
             self.assertEqual(self.language({**env, "LC_ALL": name}), language)
             self.assertEqual(self.language({**env, "LANG": name}), language)
@@ -281,6 +284,15 @@ class Tables(Chinese):
         self.assertRegex(notes, "(?m)^old: .*bearerctl set old$")
         for line in notes.splitlines():
             self.assertLessEqual(width(line), 80)
+
+    def test_encoding(self):
+        """In GBK, too, each character is counted as wide as it is."""
+        env = {"LOCPATH": self.dir, "LC_ALL": self.make_locale("GBK")}
+        self.daemon({"GET /v1/credentials": answer(body={"credentials": self.credentials})})
+        done = subprocess.run([base.BEARERCTL, "status"], env={**self.env, **env}, capture_output=True, timeout=TIMEOUT, check=True)
+        table = done.stdout.decode("GBK").partition("\n\n")[0].splitlines()
+        self.assertEqual(len(table), 1 + len(self.credentials))
+        self.check_columns(table)
 
     def test_one(self):
         now = int(time.time())
