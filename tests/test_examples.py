@@ -125,7 +125,7 @@ class Readme(EndToEnd):
         self.assertIn(f"app has {token[1]} {self.url}\n", output)
         self.assertRegex(output, r'"user_id"|"data"', "the answer of the API")
         self.assertRegex(output, r"(?m)^bot .*ready", "the table of bearerctl status")
-        self.assertEqual(self.emulator.requests(), 1)
+        self.assertEqual(self.emulator.requests(), 2, "one by check, one for all the rest")
 
     def test_container_socket(self):
         """The section is one that bearerd takes."""
