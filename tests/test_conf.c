@@ -700,6 +700,9 @@ START_TEST(defaults)
                                       "that does not exist"));
                 ck_assert_uint_eq(conf->sockets[0]->group, (gid_t) -1);
         }
+        put("bearerd.conf", 0644, "[daemon]\nsocket_mode = 0666\n");
+        ck_assert_int_eq(load_scope(CONF_SYSTEM), 0);
+        ck_assert_uint_eq(report.n, 0); /* a group would change nothing */
         forget();
 }
 END_TEST

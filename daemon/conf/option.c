@@ -412,9 +412,8 @@ static void option_apply_standard(const struct option *o, const struct section *
         r = option_parse(o, standard, &why, object);
         if (r == -ENOMEM)
                 report->oom = true;
-        else if (r < 0)
-                report_key(report, !(o->flags & OPTION_DEFAULT_MAY_FAIL), s, o->key,
-                           "the default, %s, %s", standard, why.text);
+        else if (r < 0 && !(o->flags & OPTION_DEFAULT_MAY_FAIL))
+                report_key(report, true, s, o->key, "the default, %s, %s", standard, why.text);
 }
 
 void option_apply(const struct section *s, enum option_target target, void *object,

@@ -43,6 +43,17 @@ static void socket_check_path(const struct builder *b, const struct section *s, 
         }
 }
 
+/* Where everybody may connect the group does not matter: so it is in containers, which have no such group. */
+static void socket_check_group(const struct builder *b, const struct section *s,
+                               const struct conf_socket *socket) {
+        const char *standard = option_standard(option_find(s->kind, "socket_group"), b->scope);
+
+        if (standard && *standard && !section_get(s, "socket_group") && socket->group == (gid_t) -1 &&
+            (socket->mode >> 3 & 07) != (socket->mode & 07))
+                report_key(b->report, false, s, "socket_group",
+                           "the default, %s, names a group that does not exist here", standard);
+}
+
 static int socket_set_credentials(const struct builder *b, const struct section *s,
                                   struct conf_socket *socket) {
         const struct setting *setting = section_get(s, "credentials");
@@ -86,6 +97,8 @@ static int socket_build(struct builder *b, const struct section *s,
         option_apply(s, TARGET_NONE, NULL, b->scope, b->report);
         option_apply(s, TARGET_SOCKET, socket, b->scope, b->report);
         socket_check_path(b, s, s->kind == SECTION_DAEMON ? "socket" : "path", socket);
+        if (s->kind == SECTION_DAEMON)
+                socket_check_group(b, s, socket);
         r = socket_set_credentials(b, s, socket);
         if (r < 0)
                 return PASS(r);

@@ -78,10 +78,11 @@ class Container(EndToEnd):
     def configuration(self):
         """Everything is below /etc/bearerd, where an image or a volume has it; secrets have the modes that engines give them."""
         etc = self.directory / "etc"
-        (etc / "secrets").mkdir(parents=True)
+        (etc / "secrets/..data").mkdir(parents=True)
         shutil.copy(self.emulator.directory / "ca.pem", etc)
-        shutil.copy(self.emulator.console_file("developer"), etc / "secrets/bot.json")
-        (etc / "secrets/bot.json").chmod(0o444)
+        shutil.copy(self.emulator.console_file("developer"), etc / "secrets/..data/bot.json")
+        (etc / "secrets/..data/bot.json").chmod(0o444)
+        (etc / "secrets/bot.json").symlink_to("..data/bot.json")  # as in Kubernetes
         hook = etc / "hook"
         hook.write_text("#!/bin/sh\nsleep 0.05 &\necho >>/var/lib/bearerd/ran\n")  # what it leaves behind is PID 1's
         hook.chmod(0o755)
@@ -99,7 +100,7 @@ class Container(EndToEnd):
 
     def app(self, *command, user=APP, options=(), shared=None, stdin=None):
         """The application's container, until it ends."""
-        return subprocess.run(container("--user", user, *options, "--volume", f"{shared or self.daemon.shared}:/run/bearerd",
+        return subprocess.run(container("--user", user, *options, "--volume", f"{shared or self.daemon.shared}:/run/bearerd:ro",
                                         "--", *command), input=stdin, capture_output=True, text=True, timeout=LIMIT_S + 10,
                               check=False)
 
