@@ -60,7 +60,10 @@ class Abi(unittest.TestCase):
     def test_examples(self):
         """They compile as it is written there, with the shared and the static library."""
         with tempfile.TemporaryDirectory() as directory:
-            for example, compiler in (("get.c", "gcc"), ("loop.c", "gcc"), ("watch.c", "gcc"), ("token.cpp", "g++")):
+            found = sorted((TREE / "client" / "examples").glob("*.c*"))
+            self.assertGreater(len(found), 5)
+            for example in found:
+                compiler = "g++" if example.suffix == ".cpp" else "gcc"
                 for library in (SHARED, STATIC):
                     if not shutil.which(compiler):
                         continue
@@ -68,13 +71,96 @@ class Abi(unittest.TestCase):
                         continue
                     program = f"{directory}/program"
                     subprocess.run([compiler, "-Wall", "-Wextra", "-Werror", f"-I{LIBRARY}", "-o", program,
-                                    TREE / "client" / "examples" / example, library, "-pthread"], check=True, timeout=60)
-                    done = subprocess.run([program, "bot"], env={"BEARERD_SOCKET": "relative/" * 40,
+                                    example, library, "-pthread"], check=True, timeout=60)
+                    arguments = {"options": ["bot", "alice", "7361"], "threads": ["bot", "alice"]}.get(example.stem, ["bot"])
+                    done = subprocess.run([program, *arguments], env={"BEARERD_SOCKET": "relative/" * 40,
                                                                  "LD_LIBRARY_PATH": str(SHARED.parent)},
                                           capture_output=True, text=True, timeout=60, check=False)
                     if "san" not in output("nm", SHARED):
                         self.assertEqual((done.returncode, done.stderr),
                                          (1, "$BEARERD_SOCKET is longer than 107 bytes\n"))
+
+
+    def test_loaded_and_unloaded(self):
+        """A thread that used it and ends after dlclose() still finds what wipes its tokens."""
+        if not shutil.which("gcc") or "san" in output("nm", SHARED):
+            self.skipTest("NOT TESTED: needs gcc, and a build without sanitizers")
+        with tempfile.TemporaryDirectory() as directory:
+            (pathlib.Path(directory) / "load.c").write_text(LOADER)
+            subprocess.run(["gcc", "-Wall", "-Wextra", "-Werror", f"-I{LIBRARY}", "-pthread", "-o", f"{directory}/load",
+                            f"{directory}/load.c", "-ldl"], check=True, timeout=60)
+            subprocess.run([f"{directory}/load", SHARED], check=True, timeout=60)
+
+    def test_all_static(self):
+        if not shutil.which("gcc") or "san" in output("nm", STATIC):
+            self.skipTest("NOT TESTED: needs gcc, and a build without sanitizers")
+        with tempfile.TemporaryDirectory() as directory:
+            done = subprocess.run(["gcc", "-static", "-Wall", "-Wextra", "-Werror", f"-I{LIBRARY}", "-o", f"{directory}/get",
+                                   TREE / "client" / "examples" / "get.c", STATIC, "-pthread"], capture_output=True, text=True,
+                                  timeout=60, check=False)
+            if "cannot find -lc" in done.stderr:
+                self.skipTest("NOT TESTED: there is no static libc on this machine")
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            done = subprocess.run([f"{directory}/get", "bot"], env={"BEARERD_SOCKET": "relative/" * 40}, capture_output=True,
+                                  text=True, timeout=60, check=False)
+            self.assertEqual((done.returncode, done.stderr), (1, "$BEARERD_SOCKET is longer than 107 bytes\n"))
+
+    def test_pages(self):
+        """Each function is in the synopsis of one page, as the header has it."""
+        def declarations(text):
+            text = re.sub(r"\s+", " ", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL))
+            return {re.sub(r"\s*([*(),])\s*", r"\1", found)
+                    for found in re.findall(r"(?:const )?(?:int64_t|int|char|struct \w+)[ *]+bearer_\w+\([^;]*\);", text)}
+
+        pages = []
+        for page in sorted(LIBRARY.glob("*.scd")):
+            synopsis = page.read_text().split("# SYNOPSIS")[1].split("# DESCRIPTION")[0]
+            synopsis = synopsis.replace("\\_", "\0").replace("\\*", "\1")
+            pages.append(declarations(re.sub(r"[*]|(?<!\w)_|_(?!\w)|[+]{2}", "", synopsis)
+                                      .replace("\0", "_").replace("\1", "*")))
+        header = declarations((LIBRARY / "bearer.h").read_text())
+        self.assertEqual(len(header), len(mapped()))
+        self.assertEqual(sorted(sum(map(list, pages), [])), sorted(header))
+
+
+LOADER = r"""
+#include <bearer.h>
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+
+static pthread_barrier_t used, closed;
+static void *library;
+
+static void *use(void *arg) {
+        __typeof__(bearer_new) *make = (__typeof__(bearer_new) *) dlsym(library, "bearer_new");
+        struct bearer *client;
+
+        if (!make || make(&client, "") != -EINVAL)
+                arg = NULL;
+        pthread_barrier_wait(&used);
+        pthread_barrier_wait(&closed);
+        return arg;
+}
+
+int main(int argc, char **argv) {
+        void *result = NULL;
+        pthread_t thread;
+
+        library = argc == 2 ? dlopen(argv[1], RTLD_NOW) : NULL;
+        if (!library)
+                return 2;
+        pthread_barrier_init(&used, NULL, 2);
+        pthread_barrier_init(&closed, NULL, 2);
+        if (pthread_create(&thread, NULL, use, argv) != 0)
+                return 3;
+        pthread_barrier_wait(&used);
+        dlclose(library);
+        pthread_barrier_wait(&closed);
+        pthread_join(thread, &result);
+        return result ? 0 : 4;
+}
+"""
 
 
 if __name__ == "__main__":

@@ -21,6 +21,10 @@ PAGES = {"bearerd(8)": "daemon/bearerd.8.scd", "bearerd.conf(5)": "daemon/conf/b
          "bearerctl(1)": "client/bearerctl.1.scd", "libbearer(3)": "client/libbearer/libbearer.3.scd",
          "bearerd-systemd(7)": "systemd/bearerd-systemd.7.scd"}
 
+# Each manual page there is: those that the readmes name, and those that these name.
+EVERY_PAGE = {re.sub(r"\.(\d)\.scd$", r"(\1)", file.name): str(file.relative_to(TREE))
+              for room in ("client", "daemon", "systemd") for file in sorted((TREE / room).rglob("*.scd"))}
+
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
@@ -242,14 +246,14 @@ class Names(unittest.TestCase):
 
 class ManualPages(unittest.TestCase):
     def text(self, page):
-        return output("sh", "-c", f"scdoc <'{TREE / PAGES[page]}'")
+        return output("sh", "-c", f"scdoc <'{TREE / EVERY_PAGE[page]}'")
 
     def setUp(self):
         if not shutil.which("scdoc"):
             self.skipTest("NOT TESTED: there is no scdoc on this machine")
 
     def test_build(self):
-        for page in PAGES:
+        for page in EVERY_PAGE:
             with self.subTest(page=page):
                 name, section = page.rstrip(")").split("(")
                 self.assertRegex(self.text(page), rf'(?m)^\.TH "{re.escape(name)}" "{section}"')
@@ -257,7 +261,7 @@ class ManualPages(unittest.TestCase):
     def test_no_warning_of_man(self):
         if not shutil.which("man"):
             self.skipTest("NOT TESTED: there is no man on this machine")
-        for page in PAGES:
+        for page in EVERY_PAGE:
             for width in ("80", "120"):
                 with self.subTest(page=page, width=width):
                     done = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", "-"],
@@ -270,7 +274,7 @@ class ManualPages(unittest.TestCase):
         if not shutil.which("mandoc"):
             self.skipTest("NOT TESTED: there is no mandoc on this machine")
         scdocs_own = re.compile("paragraph macro: PP|tab in filled text")
-        for page in PAGES:
+        for page in EVERY_PAGE:
             with self.subTest(page=page):
                 done = subprocess.run(["mandoc", "-Tlint", "-Wwarning"], input=self.text(page), capture_output=True,
                                       text=True, timeout=60, check=False)
@@ -282,6 +286,11 @@ class ManualPages(unittest.TestCase):
         for page, file in PAGES.items():
             named = set(re.findall(r"\*([\w.-]+)\*(\(\d\))", read(file)))
             self.assertLessEqual({*PAGES} - {page}, {name + section for name, section in named}, page)
+
+    def test_every_page_is_reached(self):
+        self.assertLessEqual(set(PAGES.items()), set(EVERY_PAGE.items()))
+        reached = {page for text in map(read, PAGES.values()) for page in re.findall(r"\*([\w.-]+)\*\(\d\)", text)}
+        self.assertLessEqual({page.split("(")[0] for page in EVERY_PAGE}, reached)
 
     def test_bearerd_options(self):
         self.assertEqual(set(re.findall(r"^\*(?:-\w\*, \*)?(--[a-z-]+)\*", read(PAGES["bearerd(8)"]), re.MULTILINE)),

@@ -1,5 +1,5 @@
 /*
- * A token in C, from any thread:
+ * A token in C:
  *
  *     cc get.c $(pkg-config --cflags --libs libbearer) && ./a.out bot
  */
@@ -7,36 +7,34 @@
 #include <bearer.h>
 #include <stdio.h>
 
-/* In the place of a call of the API: true unless it answers with 401. */
+/* In the place of a call of the API: the HTTP status of its answer. */
 static int call_api(const char *header) {
-        return puts(header) >= 0;
+        puts(header);
+        return 200;
 }
 
 int main(int argc, char **argv) {
         struct bearer *client = NULL;
-        struct bearer_token *token;
-        int r, tries = 2;
+        int r, status = 401;
 
         if (argc != 2) {
                 fputs("get CREDENTIAL\n", stderr);
                 return 2;
         }
         r = bearer_new(&client, NULL); /* one for the whole program */
-        while (r == 0 && tries-- > 0) {
-                int good;
+        for (int tries = 2; r == 0 && status == 401 && tries > 0; tries--) {
+                struct bearer_token *token;
 
                 r = bearer_get(client, argv[1], NULL, &token); /* for each call of the API */
                 if (r < 0)
                         break;
-                good = call_api(bearer_token_header(token));
-                if (!good)
-                        bearer_reject(client, token);
+                status = call_api(bearer_token_header(token));
+                if (status == 401)
+                        bearer_reject(client, token); /* the next one is another */
                 bearer_token_unref(token);
-                if (good)
-                        break;
         }
         if (r < 0)
                 fprintf(stderr, "%s\n", bearer_error_text()); /* says what to do */
         bearer_free(client);
-        return r < 0;
+        return r < 0 || status != 200;
 }

@@ -4,6 +4,7 @@ The programs are built here, with the library's sources, by $CC and $CXX or else
 """
 
 import atexit
+import json
 import os
 import pathlib
 import shlex
@@ -13,10 +14,11 @@ import subprocess
 import tempfile
 import time
 
-from harness import ENVIRONMENT, LIMIT_S, EndToEnd, eventually, main
+from harness import ENVIRONMENT, LIMIT_S, NEEDS_ROOT, EndToEnd, eventually, main
 
 TREE = pathlib.Path(__file__).resolve().parent.parent.parent
 LIBRARY = TREE / "client" / "libbearer"
+EXAMPLES = TREE / "client" / "examples"
 SANITIZERS = {"address": "address,undefined", "thread": "thread"}
 CC = shlex.split(os.environ.get("CC", "gcc"))
 CXX = shlex.split(os.environ.get("CXX", "g++"))
@@ -46,7 +48,7 @@ def program(name, sanitizer):
         objects.mkdir()
         sources = [*map(str, sorted(LIBRARY.glob("*.c"))), str(TREE / "client" / "wire.c")]
         compiled(*CC, "-std=gnu11", *flags, "-c", *sources, directory=objects)
-    places = (pathlib.Path(__file__).parent, TREE / "client" / "examples")
+    places = (WORK, pathlib.Path(__file__).parent, EXAMPLES)
     source = next(found for place in places for found in place.glob(f"{name}.c*"))
     output = WORK / f"{name}-{sanitizer}"
     compiled(*([*CXX, "-std=c++11"] if source.suffix == ".cpp" else [*CC, "-std=gnu11"]), *flags, "-o", str(output),
@@ -124,6 +126,110 @@ class Restarts(EndToEnd):
         finally:
             process.terminate()
             process.communicate()
+
+
+class Examples(EndToEnd):
+    """Each does what it says, and with a refused token what to do then."""
+
+    def example(self, name, *arguments):
+        """What it prints, and complains of; its exit code."""
+        done = subprocess.run([program(name, "address"), *arguments], capture_output=True, text=True, timeout=LIMIT_S, check=False,
+                              env=dict(ENVIRONMENT, BEARERD_SOCKET=self.daemon.socket))
+        for word in done.stdout.split():
+            if word.startswith("cz"):
+                self.daemon.secrets.add(word)
+        return done.stdout.splitlines(), done.stderr, done.returncode
+
+    def refused(self, name):
+        """The example with an API that refuses the first token it sees."""
+        text = (EXAMPLES / f"{name}.c").read_text()
+        self.assertEqual(text.count("return 200;"), 1)
+        text = text.replace("return 200;", "static int calls; return calls++ == 0 ? 401 : 200;")
+        (WORK / f"refused_{name}.c").write_text(text)
+        return f"refused_{name}"
+
+    def token(self, credential, query=""):
+        return self.daemon.token(credential, query).token
+
+    def test_get(self):
+        self.assertEqual(self.example("get", "developer"), ([f"Authorization: Bearer {self.token('developer')}"], "", 0))
+
+    def test_get_refused(self):
+        first = self.token("developer")
+        lines, errors, code = self.example(self.refused("get"), "developer")
+        self.assertEqual((errors, code), ("", 0))
+        self.assertEqual(lines, [f"Authorization: Bearer {t}" for t in (first, self.token("developer"))])
+        self.assertNotEqual(*lines)
+
+    def test_loop(self):
+        lines, errors, code = self.example("loop", "developer", "channel")
+        self.assertEqual((errors, code), ("", 0))
+        self.assertEqual(set(lines), {f"{name} Authorization: Bearer {self.token(name)}" for name in ("developer", "channel")})
+
+    def test_loop_refused(self):
+        first = self.token("developer")
+        lines, errors, code = self.example(self.refused("loop"), "developer")
+        self.assertEqual((errors, code), ("", 0))
+        self.assertEqual(lines, [f"developer Authorization: Bearer {t}" for t in (first, self.token("developer"))])
+        self.assertNotEqual(*lines)
+
+    def test_threads(self):
+        lines, errors, code = self.example("threads", "developer", "alice", "bob")
+        self.assertEqual((errors, code), ("", 0))
+        self.assertEqual(set(lines), {f"{user} Authorization: Bearer {self.token('developer', f'?subject={user}')}"
+                                      for user in ("alice", "bob")})
+
+    def test_options(self):
+        (line,), errors, code = self.example("options", "developer", "alice", "7361")
+        self.assertEqual((errors, code), ("", 0))
+        self.assertRegex(line, r"^Authorization: Bearer czs_\w+ (59\d|600)$")
+        last = self.emulator.last()
+        self.assertEqual((last["claims"]["session_name"], last["body"]["duration_seconds"]), ("alice", 600))
+        self.assertIn('"7361"', json.dumps(last["body"]["scope"]))
+
+    def test_cpp(self):
+        self.assertEqual(self.example("token", "developer", "alice"), ([self.token("developer", "?subject=alice")], "", 0))
+
+    def test_errors_say_what_to_do(self):
+        """In the daemon's words, whichever way it is asked."""
+        for name, *arguments in (("get", "web"), ("loop", "web"), ("threads", "web", "alice"), ("token", "web"),
+                                 ("options", "web", "alice", "1")):
+            with self.subTest(example=name):
+                lines, errors, code = self.example(name, *arguments)
+                self.assertEqual((lines, code), ([], 1))
+                self.assertRegex(errors, "^web: .*(bearerctl login web|jwt)")
+
+
+class OtherUser(EndToEnd):
+    """Whoever may not is told so."""
+
+    def sections(self):
+        return f"""
+            [credential closed]
+            provider = coze-test
+            config_file = {self.emulator.console_file("developer")}
+            allow_users = root
+        """
+
+    def get_as_nobody(self):
+        path = self.directory / "get"
+        shutil.copy(program("get", "address"), path)
+        path.chmod(0o755)
+        return subprocess.run([path, "closed"], capture_output=True, text=True, timeout=LIMIT_S, check=False, user=54321, group=54321,
+                              extra_groups=[], env=dict(ENVIRONMENT, BEARERD_SOCKET=self.daemon.socket))
+
+    @NEEDS_ROOT
+    def test_not_of_the_credential(self):
+        done = self.get_as_nobody()
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertRegex(done.stderr, "^closed: .*closed")
+
+    @NEEDS_ROOT
+    def test_not_at_the_socket(self):
+        pathlib.Path(self.daemon.socket).chmod(0o600)
+        done = self.get_as_nobody()
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual(done.stderr, f"closed: you may not connect to {self.daemon.socket}: join the group that owns it\n")
 
 
 if __name__ == "__main__":
