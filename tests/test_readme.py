@@ -318,6 +318,28 @@ class ManualPages(unittest.TestCase):
             self.assertGreater(len(table), 9)
             self.assertLessEqual(table, set(named))
 
+    def test_problems(self):
+        """What bearerd --diagnose has words for, and what bearerctl check knows to say about them."""
+        page = read(PAGES["bearerd(8)"])
+        table = dict(re.findall(r"^_(\w+)_\n\t([\w, ]+)$", page[page.index("# DIAGNOSIS"):], re.MULTILINE))
+        listed = {(check, word) for check, words in table.items() for word in words.split(", ")}
+        said = set(re.findall(r'^ {8}{ "(\w+)", "(\w+)",', read("client/diagnosis.c"), re.MULTILINE))
+        said = {(check, word) for check, word in said if check != "daemon"}
+        self.assertGreater(len(said), 30)
+        self.assertEqual(said - listed, set())
+        names = read("daemon/http/probe.c")
+        steps = set(re.findall(r'\] = "(\w+)"', names[names.index("probe_problem_names["):names.index("};")])) - {"none"}
+        self.assertLessEqual(steps, {word for check, word in listed if check in ("name", "connection", "tls", "answer")})
+
+    def test_causes(self):
+        source = read("client/diagnosis.c")
+        rules = source[source.index("} rules[] = {"):source.index("static bool said(")]
+        ids = set(re.findall(r'(?:\d|[A-Z]), "([a-z_]+)",', rules)) | {"advice"}
+        self.assertGreater(len(ids), 25)
+        page = read(PAGES["bearerctl(1)"])
+        listed = page[page.index("The causes are"):]
+        self.assertEqual(set(re.findall(r"_([a-z_]+)_", listed[:listed.index(".\n")])), ids)
+
     def test_bearerctl_verbs(self):
         named = set(re.findall(r"^\*([a-z]+)\*(?: [_\[\*]|$)", read(PAGES["bearerctl(1)"]), re.MULTILINE))
         self.assertLessEqual(verbs(), named)

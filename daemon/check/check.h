@@ -9,7 +9,7 @@
  * A room of its own: it stands beside the flow of requests, needs no broker and no socket, and may go
  * wherever a request to a provider goes.
  *
- * Threading: before there is a loop; blocks for some 15 s at most.
+ * Threading: before there is a loop; blocks for some 20 s at most.
  */
 
 #include <systemd/sd-event.h>

@@ -8,7 +8,7 @@
  * touched: it would be spent. What is refused in the way that one of another region is, is shown to the
  * other of the two regions, too, if it is signed and says nothing but a key's name; a token never is.
  *
- * Threading: runs the event loop that the transport is on; blocks for two or three times
+ * Threading: runs the event loop that the transport is on; blocks for up to three times
  *            CHECK_PATIENCE_US.
  */
 
