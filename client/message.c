@@ -90,6 +90,11 @@ static void message_take_locale(void) {
                 (void) setlocale(LC_MESSAGES, "C"); /* rather than question marks */
 }
 
+/* A catalogue has its header there. */
+static bool message_is_missing(void) {
+        return *dgettext(MESSAGE_DOMAIN, "") == '\0';
+}
+
 void message_begin(void) {
         static bool begun;
         int before = errno;
@@ -99,6 +104,8 @@ void message_begin(void) {
         begun = true;
         message_take_locale();
         message_find_catalogue();
+        if (message_is_missing())
+                (void) setlocale(LC_MESSAGES, "C"); /* what libc says as well */
         errno = before;
 }
 
@@ -108,7 +115,8 @@ const char *message(const char *text) {
 }
 
 bool message_is_english(void) {
-        return *message("") == '\0'; /* a catalogue has its header there */
+        message_begin();
+        return message_is_missing();
 }
 
 const char *message_errno(int number) {

@@ -106,6 +106,12 @@ class Locale(Chinese):
             self.assertEqual(self.language({**env, "LANG": name}), language)
             self.assertEqual(self.language({**env, "LC_ALL": name, "LANGUAGE": "en"}), "English")
 
+    def test_other_languages(self):
+        """English, all of it: also what libc knows to say in that language."""
+        for env in {"LANG": "de_DE.UTF-8"}, {"LC_ALL": "C.UTF-8", "LANGUAGE": "de"}, {"LC_ALL": "C.UTF-8", "LANGUAGE": "zh_TW:fr"}:
+            _, _, err = self.run_ctl("get", "bot", "--socket", f"{self.dir}/none", env={"LC_ALL": "", "LANGUAGE": "", **env})
+            self.assertIn("none: No such file or directory\n", err, env)
+
     def copy(self):
         """A build tree of its own: the program, and where its catalogue is."""
         for prefix in "/usr", "/usr/local":
