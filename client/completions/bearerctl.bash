@@ -2,45 +2,53 @@
 # "bearerctl list", which shows only what you may use.
 
 _bearerctl() {
-        local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb= i
+        local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb= operands=0 i valued
+        local -a ask=(bearerctl)
 
+        COMPREPLY=()
         for ((i = 1; i < COMP_CWORD; i++)); do
                 case ${COMP_WORDS[i]} in
                 --)
-                        COMPREPLY=($(compgen -c -- "$word")) # the command of exec
-                        return
-                        ;;
-                --socket) ((i++)) ;;
-                -*) ;;
-                *)
-                        verb=${COMP_WORDS[i]}
+                        operands=1 # the command of exec comes next
                         break
+                        ;;
+                --socket)
+                        ((i + 1 < COMP_CWORD)) && ask=(bearerctl --socket "${COMP_WORDS[i + 1]}")
+                        ((i++))
+                        ;;
+                -*) [[ " $valued " != *" ${COMP_WORDS[i]} "* ]] || ((i++)) ;;
+                *)
+                        if [ -n "$verb" ]; then
+                                ((operands++))
+                        else
+                                verb=${COMP_WORDS[i]}
+                                valued=$(bearerctl help "$verb" 2>/dev/null |
+                                        sed -n 's/^  \(--[a-z-]*\) [A-Z][A-Z]* .*/\1/p' | tr '\n' ' ')
+                        fi
                         ;;
                 esac
         done
-        for ((; i < COMP_CWORD; i++)); do
-                [ "${COMP_WORDS[i]}" != -- ] || {
-                        COMPREPLY=($(compgen -c -- "$word"))
-                        return
-                }
-        done
-        case $before in
-        --socket)
+        if [ "$before" = --socket ]; then
                 COMPREPLY=($(compgen -f -- "$word"))
-                return
-                ;;
-        esac
-        if [ -z "$verb" ]; then
+        elif [ -z "$verb" ]; then
                 COMPREPLY=($(compgen -W "--socket --help --version $(bearerctl --help | sed -n 's/^  \([a-z]*\) .*/\1/p' |
                         grep -vx bearerctl)" -- "$word"))
+        elif [ "$before" = --cancel ]; then
+                COMPREPLY=($(compgen -W "$("${ask[@]}" authorizations 2>/dev/null | sed '1d; s/ .*//')" -- "$word"))
+        elif [[ " $valued " == *" $before "* ]]; then
+                : # you know
+        elif [ "$verb" = exec ] && ((operands > 0)); then
+                COMPREPLY=($(compgen -c -- "$word"))
         elif [[ $word == -* ]]; then
                 COMPREPLY=($(compgen -W "$(bearerctl help "$verb" 2>/dev/null | sed -n 's/^  \(--[a-z-]*\).*/\1/p')" -- "$word"))
+        elif ((operands > 0)); then
+                : # one is enough
         elif [ "$verb" = help ]; then
                 COMPREPLY=($(compgen -W "$(bearerctl --help | sed -n 's/^  \([a-z]*\) .*/\1/p' | grep -vx bearerctl)" -- "$word"))
         elif [ "$verb" = check ] || [ "$verb" = rekey ]; then
                 COMPREPLY=($(compgen -f -- "$word"))
-        else
-                COMPREPLY=($(compgen -W "$(bearerctl list 2>/dev/null)" -- "$word"))
+        elif bearerctl help "$verb" 2>/dev/null | head -n 1 | grep -q NAME; then
+                COMPREPLY=($(compgen -W "$("${ask[@]}" list 2>/dev/null)" -- "$word"))
         fi
 }
 complete -F _bearerctl bearerctl
