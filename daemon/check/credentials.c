@@ -96,18 +96,53 @@ static int questions_wait(struct question *questions, size_t n, sd_event *event)
         }
 }
 
-/* Asks those that have a dialect, some at a time. */
+static int questions_wait_until(mono_t end, const struct credentials_parts *parts) {
+        for (;;) {
+                int64_t left_us = mono_until(clock_mono(parts->clock), end);
+                int r;
+
+                if (left_us <= 0)
+                        return 0;
+                r = sd_event_run(parts->event, (uint64_t) left_us);
+                if (r < 0)
+                        return RAISE(r);
+        }
+}
+
+/* requests_per_second of the provider that allows the least. */
+static size_t questions_rate(const struct question *questions, size_t n) {
+        size_t rate = INT32_MAX; /* there is none to ask */
+
+        for (size_t i = 0; i < n; i++)
+                if (questions[i].dialect &&
+                    questions[i].exchange.credential->provider->requests_per_second < rate)
+                        rate = questions[i].exchange.credential->provider->requests_per_second;
+        return rate;
+}
+
+/* Asks those that have a dialect, some at a time, and no more in a second than there may be. */
 static int questions_ask(struct question *questions, size_t n,
                          const struct credentials_parts *parts) {
+        const size_t rate = questions_rate(questions, n);
+        const size_t at_once = rate < CREDENTIALS_AT_ONCE ? rate : CREDENTIALS_AT_ONCE;
+        const int64_t span_us = US_PER_S * (int64_t) at_once / (int64_t) rate;
+        mono_t end = clock_mono(parts->clock);
         size_t sent = 0;
         int r = 0;
 
         for (size_t i = 0; i < n && r == 0; i++) {
                 if (!questions[i].dialect || !questions[i].reach || !questions[i].reach->reached)
                         continue;
-                r = question_send(&questions[i], parts);
-                if (r == 0 && ++sent % CREDENTIALS_AT_ONCE == 0)
+                if (sent == at_once) {
                         r = questions_wait(questions, n, parts->event);
+                        if (r == 0)
+                                r = questions_wait_until(end, parts);
+                        sent = 0;
+                }
+                if (sent++ == 0)
+                        end = mono_add(clock_mono(parts->clock), span_us);
+                if (r == 0)
+                        r = question_send(&questions[i], parts);
         }
         if (r == 0)
                 r = questions_wait(questions, n, parts->event);

@@ -304,6 +304,7 @@ class Way(Check):
         ca = self.authority_of_tests().ca
         fact = self.trouble(self.provider(ca=ca) + self.pat(), "tls", "untrusted", ["ca_file"])
         self.assertEqual(fact["issuer"], "bearerd emulator CA")
+        self.trouble(self.provider(ca=self.file("junk.pem", "junk")) + self.pat(), "tls", "ca_file", ["ca_file"])
 
     def test_dates(self):
         authority = self.authority_of_tests()
@@ -327,6 +328,7 @@ class Way(Check):
         for answer, problem, causes in ((PAGE, "not_json", ["url", "intercepted"]),
                                         (ELSEWHERE, "redirected", ["url", "intercepted"]),
                                         (API_REFUSES.replace(b"401", b"503"), "out_of_order", ["outage"]),
+                                        (API_REFUSES[:-9], "closed", ["outage"]),
                                         (None, "timeout", ["outage"])):
             with self.subTest(problem=problem):
                 self.trouble(self.on(self.serve(context, answer)), "answer", problem, causes)
@@ -405,6 +407,14 @@ class Credentials(Check):
         self.assertEqual(self.find(facts, "credential", "fail")["problem"], "no_answer")
         self.assertEqual(self.find(facts, "credential", "skip")["problem"], "unreachable")
         self.emulator.heal()
+
+    def test_rate(self):
+        """Many are asked as slowly as the configuration wants it; a second is the least that three of two take."""
+        bots = "".join(self.bot().replace("[credential bot]", f"[credential bot{i}]") for i in range(3))
+        begun = time.monotonic()
+        facts = self.facts(self.provider(requests_per_second=2) + bots)
+        self.assertEqual([f["result"] for f in facts if f["check"] == "credential"], ["ok"] * 3)
+        self.assertGreaterEqual(time.monotonic() - begun, 1)
 
     def test_terminal(self):
         """What a provider says cannot steer a terminal."""
