@@ -388,19 +388,24 @@ static int flight_fail_by_system(struct flight *f, int r) {
         return flight_fail(f, r, text);
 }
 
+void client_describe(const struct wire_answer *a, char text[CLIENT_DESCRIPTION_SIZE]) {
+        if (strcmp(a->content_type, "application/json") != 0 || strlen(a->body) != a->body_len ||
+            !json_member(a->body, "error_description", text, CLIENT_DESCRIPTION_SIZE) || !*text)
+                (void) snprintf(text, CLIENT_DESCRIPTION_SIZE, "HTTP %d from the daemon",
+                                a->status);
+        for (char *p = text; *p; p++)
+                if ((unsigned char) *p < 0x20 || *p == 0x7f)
+                        *p = ' ';
+}
+
 static int flight_fail_by_answer(struct flight *f, const struct wire_answer *a) {
-        char text[512];
+        char text[CLIENT_DESCRIPTION_SIZE];
         int r = -EPROTO;
 
         for (size_t i = 0; i < sizeof(flight_statuses) / sizeof(flight_statuses[0]); i++)
                 if (flight_statuses[i].status == a->status)
                         r = flight_statuses[i].r;
-        if (strcmp(a->content_type, "application/json") != 0 || strlen(a->body) != a->body_len ||
-            !json_member(a->body, "error_description", text, sizeof(text)))
-                (void) snprintf(text, sizeof(text), "HTTP %d from the daemon", a->status);
-        for (char *p = text; *p; p++)
-                if ((unsigned char) *p < 0x20 || *p == 0x7f)
-                        *p = ' ';
+        client_describe(a, text);
         f->failure.retry_after_s = a->retry_after_s > CLIENT_RETRY_MAX_S ? CLIENT_RETRY_MAX_S
                                                                          : (int) a->retry_after_s;
         f->final = true;

@@ -95,6 +95,11 @@ struct bearer {
         int epoll_fd, timer_fd;      /* -1 until asked for */
 };
 
+#define CLIENT_DESCRIPTION_SIZE 512
+
+/* What the daemon says of an answer that is no success. */
+void client_describe(const struct wire_answer *a, char text[CLIENT_DESCRIPTION_SIZE]);
+
 struct key client_key(const struct bearer *client, const char *name,
                       const struct bearer_request *rq);
 struct body *client_find(struct bearer *client, const struct key *k); /* borrowed; or NULL */

@@ -164,17 +164,14 @@ static bool watch_consume(struct bearer_watch *w) {
         return true;
 }
 
-static void watch_refused(struct bearer_watch *w, int status, const char *body) {
+static void watch_refused(struct bearer_watch *w, const struct wire_answer *a) {
         struct bearer_event *e = watch_event_new(0);
-        char text[512];
 
-        w->over = true;
         if (!e)
-                return;
-        e->failure.r = status == 403 ? -EACCES : status == 404 ? -ENOENT : -EINVAL;
-        if (!json_member(body, "error_description", text, sizeof(text)))
-                (void) snprintf(text, sizeof(text), "HTTP %d from the daemon", status);
-        (void) snprintf(e->failure.text, sizeof(e->failure.text), "%s", text);
+                return; /* it is refused again, when there is memory to say so */
+        w->over = true;
+        e->failure.r = a->status == 403 ? -EACCES : a->status == 404 ? -ENOENT : -EINVAL;
+        client_describe(a, e->failure.text);
         watch_queue(w, e);
 }
 
@@ -208,7 +205,7 @@ static void watch_read(struct bearer_watch *w, int64_t now_us) {
                 r = wire_receive_some(w->fd, &w->reading, &answer);
                 if (r == 1) {
                         if (answer.status == 400 || answer.status == 403 || answer.status == 404)
-                                watch_refused(w, answer.status, answer.body);
+                                watch_refused(w, &answer);
                         else if (answer.status == 200)
                                 (void) watch_take_all(w, answer.body,
                                                       answer.body_len); /* the rest of it */

@@ -1,12 +1,7 @@
+#include "fuzz.h"
+
 /*
- * Fuzz targets: everything that reads what others have written
- *
- * Each target takes bytes and must come back: the sanitizers judge, and what the parser itself promises is checked. The
- * ordinary test replays the corpus, and mutations of it that follow from a seed:
- *
- *      parsers TARGET CORPUS [RUNS [SEED]]
- *
- * CORPUS has one input a line, with \n, \r, \t, \0, \\ and \xHH. For hours by hand, with clang and libFuzzer: libfuzzer.py.
+ * What the daemon reads that others have written
  */
 
 #include <inttypes.h>
@@ -31,17 +26,6 @@
 #include "conf/url.h"
 #include "http/date.h"
 #include "provider/coze.h"
-
-#define INPUT_MAX 65536
-
-/* As assert(), but there in every build: what it looks at has effects. */
-#define PROMISED(x)                                                                                \
-        do {                                                                                       \
-                if (!(x))                                                                          \
-                        abort();                                                                   \
-        } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
 static void fuzz_url(const char *text, size_t len) {
         struct why why = { "" };
@@ -192,10 +176,7 @@ static void fuzz_conf(const char *text, size_t len) {
         fuzz_conf_as(path, CONF_USER);
 }
 
-static const struct {
-        const char *name;
-        void (*run)(const char *text, size_t len); /* a NUL follows the text */
-} targets[] = {
+const struct fuzz_target fuzz_targets[] = {
         { "conf", fuzz_conf },
         { "coze", fuzz_coze },
         { "date", fuzz_date },
@@ -208,121 +189,5 @@ static const struct {
         { "unit", fuzz_unit },
         { "unit_address", fuzz_unit_address },
         { "url", fuzz_url },
+        { 0 },
 };
-
-#ifdef FUZZ_TARGET
-static const char *fuzz_name = FUZZ_TARGET;
-#else
-static const char *fuzz_name;
-#endif
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
-        char *text = malloc(len + 1); /* of just that size, so that a byte too far is noticed */
-
-        PROMISED(text);
-        if (len > 0)
-                memcpy(text, bytes, len);
-        text[len] = '\0';
-        for (size_t i = 0; i < N_ELEMENTS(targets); i++)
-                if (strcmp(targets[i].name, fuzz_name) == 0)
-                        targets[i].run(text, len);
-        free(text);
-        return 0;
-}
-
-#ifndef FUZZ_TARGET
-static uint64_t seed;
-
-static size_t below(size_t bound) { /* splitmix64 */
-        uint64_t z = (seed += UINT64_C(0x9e3779b97f4a7c15));
-
-        z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-        z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-        return (size_t) ((z ^ (z >> 31)) % bound);
-}
-
-static size_t unescape(const char *line, uint8_t *ret) {
-        static const char letters[] = "nrt0\\", meant[] = "\n\r\t\0\\";
-        unsigned byte;
-        size_t n = 0;
-
-        for (; *line && *line != '\n' && n < INPUT_MAX; line++) {
-                const char *letter = line[0] == '\\' && line[1] ? strchr(letters, line[1]) : NULL;
-
-                if (letter) {
-                        ret[n++] = (uint8_t) meant[letter - letters];
-                        line++;
-                } else if (sscanf(line, "\\x%2x", &byte) == 1) {
-                        ret[n++] = (uint8_t) byte;
-                        line += 3;
-                } else {
-                        ret[n++] = (uint8_t) *line;
-                }
-        }
-        return n;
-}
-
-static size_t mutate(uint8_t *bytes, size_t len) {
-        static const uint8_t odd[] = { 0,   '%', '/', ':', '?',  '#',  '"',  '\\',
-                                       '{', '[', '-', '9', 0x80, 0xff, '\n', '@' };
-
-        for (size_t n = 1 + below(4); n > 0; n--) {
-                size_t at = len > 0 ? below(len) : 0;
-
-                switch (below(5)) {
-                case 0: /* another byte */
-                        if (len > 0)
-                                bytes[at] = (uint8_t) below(256);
-                        break;
-                case 1: /* an end too soon */
-                        len = at;
-                        break;
-                case 2: /* a part again */
-                        if (len > 0 && 2 * len < INPUT_MAX) {
-                                memmove(bytes + at + (len - at), bytes + at, len - at);
-                                len += len - at;
-                        }
-                        break;
-                case 3: /* one of the odd ones, in between */
-                        if (len + 1 < INPUT_MAX) {
-                                memmove(bytes + at + 1, bytes + at, len - at);
-                                bytes[at] = odd[below(sizeof(odd))];
-                                len++;
-                        }
-                        break;
-                default: /* one less */
-                        if (len > 0) {
-                                memmove(bytes + at, bytes + at + 1, len - at - 1);
-                                len--;
-                        }
-                }
-        }
-        return len;
-}
-
-int main(int argc, char *argv[]) {
-        static uint8_t input[INPUT_MAX], mutant[INPUT_MAX];
-        static char line[INPUT_MAX];
-        unsigned long runs = argc > 3 ? strtoul(argv[3], NULL, 10) : 0, inputs = 0;
-        FILE *corpus = argc > 2 ? fopen(argv[2], "re") : NULL;
-
-        if (!corpus) {
-                (void) fprintf(stderr, "usage: parsers TARGET CORPUS [RUNS [SEED]]\n");
-                return 2;
-        }
-        fuzz_name = argv[1];
-        seed = argc > 4 ? strtoull(argv[4], NULL, 10) : 1;
-        for (; fgets(line, sizeof(line), corpus); inputs++) {
-                size_t len = unescape(line, input);
-
-                (void) LLVMFuzzerTestOneInput(input, len);
-                for (unsigned long i = 0; i < runs; i++) {
-                        memcpy(mutant, input, len);
-                        (void) LLVMFuzzerTestOneInput(mutant, mutate(mutant, len));
-                }
-        }
-        (void) fclose(corpus);
-        (void) printf("%s: %lu inputs, %lu mutants of each\n", fuzz_name, inputs, runs);
-        return inputs > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
-#endif
