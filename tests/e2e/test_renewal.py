@@ -1,6 +1,11 @@
 """Renewal in the background: design.md section 5. Tokens live for seconds here."""
 
-from harness import EndToEnd, eventually, main
+import os
+import struct
+import time
+from unittest import mock
+
+from harness import ENVIRONMENT, EndToEnd, eventually, main
 
 
 class Fresh(EndToEnd):
@@ -105,6 +110,45 @@ class Clocks(EndToEnd):
         self.emulator.fault("extra_members")
         self.emulator.fault("token_type")
         self.check_lifetime()
+
+
+class Leaps(EndToEnd):
+    """The machine was suspended, or somebody has set its clock; the provider's time goes on."""
+
+    def start(self):
+        self.clock = self.directory / "clock"
+        self.leap()
+        more = {"LD_PRELOAD": os.environ["LEAPING_CLOCK"], "LEAPING_CLOCK_FILE": str(self.clock),
+                "ASAN_OPTIONS": "verify_asan_link_order=0"}
+        with mock.patch.dict(ENVIRONMENT, more):
+            self.daemon.start()
+
+    def leap(self, boot_s=0, real_s=0):
+        with open(self.clock, "r+b" if self.clock.exists() else "wb") as f:
+            f.write(struct.pack("qq", boot_s, real_s))
+
+    def test_suspend(self):
+        """Who asks first after it gets no token that has died meanwhile, and what is kept fresh is so again."""
+        first = self.daemon.token("developer").token
+        self.leap(3600, 3600)
+        self.emulator.control("POST", "clock", offset=3600)
+        self.assertFalse(self.emulator.accepts(first))
+        token = self.daemon.token("developer")
+        self.assertTrue(self.emulator.accepts(token.token))
+        self.assertTrue(880 < token.json["expires_in"] <= 900, token)
+        self.assertEqual(self.emulator.requests(), 2)
+
+    def test_clock_that_is_set(self):
+        """Forward or back, by a day: nothing is renewed for it, nothing dies of it."""
+        first = self.daemon.token("developer").token
+        for day in (1, -1):
+            self.leap(0, day * 86400)
+            token = self.daemon.token("developer")
+            self.assertEqual(token.token, first)
+            self.assertTrue(800 < token.json["expires_in"] <= 900, token)
+        self.assertEqual(self.emulator.requests(), 1)
+        self.assertTrue(self.emulator.accepts(self.daemon.token("developer", "?subject=alice").token))
+        self.assertIn(time.strftime("\n%Y-%m-%dT", time.gmtime(time.time() - 86400)), self.daemon.log, "it was set indeed")
 
 
 if __name__ == "__main__":
