@@ -159,10 +159,10 @@ static void prompt_draw(const struct call *call, const struct screen *screen, st
         air = room >= PROMPT_AIR;
 
         (void) authorization_who(call, who);
-        if (air)
-                (void) printf(qr ? _("To authorize %s, scan this with a phone:\n\n")
-                                 : _("To authorize %s:\n\n"),
-                              who);
+        if (air && qr)
+                (void) printf(_("To authorize %s, scan this with a phone:\n\n"), who);
+        else if (air)
+                (void) printf(_("To authorize %s:\n\n"), who);
         if (qr)
                 pixels_draw(qr, PROMPT_QR_ON, PROMPT_QR_OFF, stdout);
         if (qr && air)
