@@ -237,6 +237,8 @@ static const struct {
         { PROTOCOL_NOT_FOUND, "", NULL, N_("there is no such thing any more") },
         { PROTOCOL_INVALID_REQUEST, "min_ttl", NULL,
           N_("no token lives that long: ask for less (--min-ttl), or raise token_lifetime") },
+        { PROTOCOL_INVALID_REQUEST, "of type", NULL,
+          N_("that is not for credentials of this type") },
         { PROTOCOL_INVALID_REQUEST, "subject", NULL,
           N_("it has no subjects, or not this one (--subject)") },
         { PROTOCOL_INVALID_REQUEST, "", NULL, N_("the request must be another one") },

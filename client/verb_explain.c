@@ -45,6 +45,25 @@ static char *explain_user(int64_t uid, char ret[ASK_SENTENCE_SIZE]) {
         return ret;
 }
 
+/* Why the unit is unknown, as the daemon says it (daemon/policy/peer.c): in the reader's language, where it is
+ * known. */
+static const char *const explain_units[] = {
+        N_("no rule asks for it"),
+        N_("the process is in no unit of systemd"),
+        N_("the process is in none of this user's units, and bearerd --user knows no others"),
+        N_("the process is in a namespace that bearerd does not see into"),
+        N_("the process has ended"),
+        N_("/proc does not show bearerd the processes of others (ProtectProc=, hidepid=)"),
+        N_("the kernel cannot tell; that takes Linux 6.5 or newer"),
+};
+
+static const char *explain_unknown(struct json_object *o, char ret[ASK_SHOWN_SIZE]) {
+        for (size_t i = 0; i < sizeof(explain_units) / sizeof(explain_units[0]); i++)
+                if (ask_is(o, "unit_unknown", explain_units[i]))
+                        return _(explain_units[i]);
+        return ask_shown(o, "unit_unknown", ret);
+}
+
 static void explain_print_process(struct json_object *o, const struct screen *screen) {
         char user[ASK_SENTENCE_SIZE], groups[ASK_SENTENCE_SIZE], text[ASK_SHOWN_SIZE];
         char who[3 * ASK_SENTENCE_SIZE], line[3 * ASK_SENTENCE_SIZE + ASK_SHOWN_SIZE];
@@ -61,7 +80,7 @@ static void explain_print_process(struct json_object *o, const struct screen *sc
                                 ask_shown(o, "unit", text));
         else
                 (void) snprintf(line, sizeof(line), _("%s; unit unknown: %s"), who,
-                                ask_shown(o, "unit_unknown", text));
+                                explain_unknown(o, text));
         table_wrap(screen, line, table_print_label(_("process"), EXPLAIN_INDENT), EXPLAIN_INDENT);
 }
 

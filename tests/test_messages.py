@@ -29,7 +29,7 @@ SILENT = {"client/events.c", "client/wire.c"}  # they speak HTTP, to the daemon
 
 # Words, but for programs, or the same in each language.
 FOR_PROGRAMS = {
-    "client/ask.c": {"; logid ", "no credential is called", "nothing to forget"},  # of the daemon
+    "client/ask.c": {"; logid ", "no credential is called", "nothing to forget", "of type"},  # of the daemon
     "client/bearerctl.c": {"NAME -- COMMAND...", " [OPTION...]"},
     "client/diagnosis.c": {"connector app should bind", "invalid app type", "verify jwt empty",  # as Coze says it
                            "permission denied"},
@@ -152,6 +152,17 @@ class Advice(unittest.TestCase):
         beginning = re.search(r'^#define ADVICE_CLOCK "([^"]+)"', (TREE / "client" / "advice.c").read_text(), re.MULTILINE)[1]
         source = (TREE / "daemon" / "provider" / "coze_answer.c").read_text()
         self.assertTrue(any(text.startswith(beginning) for text in self.literals(source)))
+
+
+class Units(unittest.TestCase):
+    """Why a unit is unknown, client/verb_explain.c knows as the daemon says it."""
+
+    def test_all_is_known(self):
+        source = (TREE / "daemon" / "policy" / "peer.c").read_text()
+        reasons = source[source.index("peer_unit_reasons["):]
+        said = {text for _, text, _ in texts(reasons[:reasons.index("};")])}
+        self.assertGreater(len(said), 3)
+        self.assertLessEqual(said, set(marked()), "the sentences differ")
 
 
 class Catalogues(unittest.TestCase):

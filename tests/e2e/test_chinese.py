@@ -62,6 +62,7 @@ class Leads(Chinese):
                 (["get", "nobody"], "no credential is called", "bearerctl list"),
                 (["get", "developer", "--min-ttl", "1d"], "min_ttl", "token_lifetime"),
                 (["get", "pat", "--subject", "x"], "subject", "--subject"),
+                (["logout", "developer"], "of type", "这种类型的凭据不支持此操作"),
                 (["logout", "web"], "nothing to forget", "没有可以忘掉的授权或 token"),
                 (["authorizations", "--cancel", "0" * 32], "no such authorization", "没有找到，或者已经不存在")):
             self.assertIn(sentence, self.lead(*arguments, code=1, said=said))
