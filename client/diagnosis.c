@@ -27,9 +27,10 @@ enum evidence {
         HIJACKED = 1 << 9,    /* an address that is not of the Internet */
         KEY_ID_ODD = 1 << 10, /* does not look like a fingerprint */
         APPLICATION = 1 << 11,
-        ADDRESSED = 1 << 12, /* it is known which address it was */
-        OTHERWISE = 1 << 13, /* no row has fitted so far */
-        PERSONAL = 1 << 14,  /* it is that of bearerd --user */
+        ADDRESSED = 1 << 12,  /* it is known which address it was */
+        OTHERWISE = 1 << 13,  /* no row has fitted so far */
+        PERSONAL = 1 << 14,   /* it is that of bearerd --user */
+        WORKS_HERE = 1 << 15, /* what a daemon fails with works for who looks */
 };
 
 static const char *fact_text(struct json_object *fact, const char *key) {
@@ -94,6 +95,7 @@ static unsigned fact_evidence(struct json_object *fact) {
         e |= fact_is(fact, "type", "jwt") ? APPLICATION : 0;
         e |= fact_text(fact, "address") ? ADDRESSED : 0;
         e |= fact_is_true(fact, "user") ? PERSONAL : 0;
+        e |= fact_is_true(fact, "works_here") ? WORKS_HERE : 0;
         return e;
 }
 
@@ -265,7 +267,9 @@ static const struct {
         { "daemon", "denied", 0, 0, N_("it may not be asked by you: {socket}") },
         { "daemon", "authorization_required", 0, 0, N_("{credential} waits for a person to authorize it") },
         { "daemon", "expired", 0, 0, N_("the token of {credential} has ended") },
-        { "daemon", "failing", 0, 0, N_("{credential} fails: {message}") },
+        { "daemon", "expires_soon", 0, 0, N_("the token of {credential} ends soon, on {expires_at}") },
+        { "daemon", "failing", WORKS_HERE, 0, N_("{credential} fails there, but works from here: {refusal}") },
+        { "daemon", "failing", 0, 0, N_("{credential} fails: {refusal}") },
 };
 
 static const struct {
@@ -419,10 +423,10 @@ static const struct rule {
 
         /* clocks */
         { "clock", NULL, NULL, UNKEPT, 0, "clock",
-          N_("Nobody keeps the clock right: timedatectl set-ntp true. bearerd goes by the provider's clock and copes; "
+          N_("Nobody keeps the clock right: timedatectl set-ntp true (for a container, on its host). bearerd goes by the provider's clock and copes; "
              "certificates and other programs' tokens may not.") },
         { "clock", NULL, NULL, 0, UNKEPT, "clock",
-          N_("The clock is kept, but not well: look at timedatectl timesync-status. bearerd goes by the provider's clock "
+          N_("The clock is kept, but not well: look at timedatectl timesync-status or chronyc tracking. bearerd goes by the provider's clock "
              "and copes; certificates and other programs' tokens may not.") },
 
         /* refusals: the region first, as that is what it mostly is */
@@ -495,6 +499,13 @@ static const struct rule {
           N_("Make a token in Coze's console, then bearerctl set {credential}.") },
         { "daemon", "expired", NULL, 0, 0, "set",
           N_("Make a new token in Coze's console, then bearerctl set {credential}.") },
+        { "daemon", "expires_soon", NULL, 0, 0, "set",
+          N_("Make a new token in Coze's console, then bearerctl set {credential}.") },
+        { "daemon", "failing", NULL, WORKS_HERE, 0, "reload",
+          N_("It still has the configuration or key of before: bearerctl reload.") },
+        { "daemon", "failing", NULL, WORKS_HERE, 0, "proxy",
+          N_("It has another environment, so that it goes through another proxy or none: systemctl edit bearerd, "
+             "Environment=https_proxy=...") },
         { "daemon", "absent", NULL, 0, 0, "start", N_("systemctl start bearerd, or bearerd --user for your own.") },
 };
 

@@ -25,6 +25,8 @@
 #include "client/table.h"
 #include "client/words.h"
 
+#define N_ELEMENTS(a) (sizeof(a) / sizeof((a)[0]))
+
 #define CHECK_MARK   6  /* columns */
 #define CHECK_TITLE  15 /* columns; a longer one pushes the rest of its line */
 #define CHECK_INDENT (CHECK_MARK + CHECK_TITLE)
@@ -34,9 +36,10 @@ struct check {
         struct screen screen;
         struct json_object *list; /* for a program; NULL: for people */
         size_t n[DIAGNOSIS_RESULT_MAX];
-        bool own, upstream; /* where the failures are */
-        bool ranked;        /* some failure may have more than one cause */
-        char *socket;       /* of the daemon whose configuration this is */
+        bool own, upstream;         /* where the failures are */
+        bool ranked;                /* some failure may have more than one cause */
+        struct json_object *judged; /* a result for each credential */
+        char *socket;               /* of the daemon whose configuration this is */
 };
 
 /* --- for people --- */
@@ -136,6 +139,9 @@ static bool check_take(struct check *c, struct json_object *fact) {
                 c->ranked = true;
         if (!c->socket && ask_is(fact, "check", "configuration") && ask_text(fact, "socket"))
                 c->socket = strdup(ask_text(fact, "socket"));
+        if (ask_is(fact, "check", "credential") && ask_text(fact, "credential"))
+                json_object_object_add(c->judged, ask_text(fact, "credential"),
+                                       json_object_new_string(ask_text(fact, "result")));
         if (!c->list)
                 check_print(c, &d);
         else if (check_add_causes(fact, &d) == 0 && json_object_array_add(c->list, fact) == 0)
@@ -162,22 +168,44 @@ static void check_copy(struct json_object *fact, const char *key, struct json_ob
                 json_object_object_add(fact, key, json_object_new_string(ask_text(o, from)));
 }
 
+/* What it says of a provider's last refusal. */
+static void check_copy_error(struct json_object *fact, struct json_object *o) {
+        static const char *const texts[] = { "error", "message", "logid", "advice" };
+        struct json_object *error;
+
+        if (!json_object_object_get_ex(o, "last_error", &error))
+                return;
+        for (size_t i = 0; i < N_ELEMENTS(texts); i++)
+                check_copy(fact, texts[i], error, texts[i]);
+        if (ask_number(error, "status") > 0)
+                json_object_object_add(fact, "status",
+                                       json_object_new_int64(ask_number(error, "status")));
+}
+
 /* Only what nobody has found out without it. */
 static void check_take_credential(struct check *c, struct json_object *o) {
         static const char *const troubles[] = { "authorization_required", "expired", "failing" };
-        struct json_object *fact, *error;
+        const char *name = ask_text(o, "name"), *problem = NULL;
+        struct json_object *fact;
 
-        for (size_t i = 0; i < sizeof(troubles) / sizeof(troubles[0]); i++) {
-                if (!ask_is(o, "state", troubles[i]))
-                        continue;
-                fact = check_fact("warn", troubles[i]);
-                check_copy(fact, "credential", o, "name");
-                check_copy(fact, "type", o, "type");
-                check_copy(fact, "provider", o, "provider");
-                if (json_object_object_get_ex(o, "last_error", &error))
-                        check_copy(fact, "message", error, "message");
-                (void) check_take(c, fact);
-        }
+        for (size_t i = 0; i < N_ELEMENTS(troubles); i++)
+                if (ask_is(o, "state", troubles[i]))
+                        problem = troubles[i];
+        if (!problem && ask_text(o, "warning"))
+                problem = "expires_soon";
+        if (!name || !problem || ask_is(c->judged, name, "fail") || ask_is(c->judged, name, "warn"))
+                return;
+        fact = check_fact("warn", problem);
+        check_copy(fact, "credential", o, "name");
+        check_copy(fact, "type", o, "type");
+        check_copy(fact, "provider", o, "provider");
+        if (ask_number(o, "expires_at") > 0)
+                json_object_object_add(fact, "expires_at",
+                                       json_object_new_int64(ask_number(o, "expires_at")));
+        if (ask_is(c->judged, name, "ok"))
+                json_object_object_add(fact, "works_here", json_object_new_boolean(true));
+        check_copy_error(fact, o);
+        (void) check_take(c, fact);
 }
 
 static void check_take_answer(struct check *c, const struct wire_answer *answer) {
@@ -288,7 +316,7 @@ static int check_run(struct check *c) {
 }
 
 int verb_check(const struct call *call) {
-        struct check c = { .call = call };
+        struct check c = { .call = call, .judged = json_object_new_object() };
         int r;
 
         if (call->form == FORM_JSON)
@@ -305,6 +333,7 @@ int verb_check(const struct call *call) {
                 r = finish();
         }
         json_object_put(c.list);
+        json_object_put(c.judged);
         free(c.socket);
         return r != 0 ? r : c.own ? EXIT_FAILED : c.upstream ? EXIT_UPSTREAM : EXIT_DONE;
 }

@@ -276,11 +276,11 @@ static int diagnose(const struct options *options) {
         if (r == 0 || r == -EINVAL)
                 r = diagnose_with(options, &parts);
         conf_report_done(&report);
-        if (r < 0) {
+        if (r < 0 && r != -EPIPE) /* who read has left */
                 (void) fprintf(stderr, "bearerd: cannot check: %s (%s)\n", strerror(-r),
                                err_origin());
+        if (r < 0)
                 return EXIT_FAILURE;
-        }
         return EXIT_SUCCESS;
 }
 

@@ -28,5 +28,5 @@ struct check_parts {             /* all borrowed */
         FILE *out;
 };
 
-/* 0: all facts are told, whatever they say; -ENOMEM; -EIO: `out` took them not; what the loop said. */
+/* 0: all facts are told, whatever they say; -ENOMEM; -EPIPE, -ENOSPC ...: `out` took them not; what the loop said. */
 int check_run(const struct check_parts *parts);

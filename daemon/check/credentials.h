@@ -28,5 +28,5 @@ struct credentials_parts { /* all borrowed */
         FILE *out;
 };
 
-/* Tells a fact about each credential. 0; -ENOMEM; -EIO; what the loop said. */
+/* Tells a fact about each credential. 0; -ENOMEM; as fact_tell(); what the loop said. */
 int credentials_check(const struct credentials_parts *parts);

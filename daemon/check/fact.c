@@ -45,7 +45,7 @@ int fact_tell(struct fact *f, FILE *out) {
         int r = line ? 0 : RAISE(-ENOMEM);
 
         if (line && (fprintf(out, "%s\n", line) < 0 || fflush(out) != 0))
-                r = RAISE(-EIO);
+                r = RAISE(errno > 0 ? -errno : -EIO);
         json_object_put(f->o);
         f->o = NULL;
         return r;

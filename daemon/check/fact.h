@@ -35,5 +35,5 @@ void fact_text(struct fact *f, const char *key, const char *value); /* NULL and 
 void fact_number(struct fact *f, const char *key, int64_t value);
 void fact_true(struct fact *f, const char *key, bool value); /* false: left out */
 
-/* Writes the line, at once, and releases the fact. 0; -ENOMEM; -EIO: `out` took it not. */
+/* Writes the line, at once, and releases the fact. 0; -ENOMEM; -EPIPE, -ENOSPC ...: `out` took it not. */
 int fact_tell(struct fact *f, FILE *out);

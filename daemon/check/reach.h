@@ -29,6 +29,6 @@ int64_t reach_patience(const struct conf_provider *p);
 bool reach_is_json(const struct secret *body);
 
 /* Tells facts, and how it went for the conf->n_providers providers, in their order, in *ret (to be
- * freed). 0; -ENOMEM; -EIO. */
+ * freed). 0; -ENOMEM; as fact_tell(). */
 int reach_providers(const struct conf *conf, const struct clock *clock, FILE *out,
                     struct reach **ret);

@@ -506,18 +506,39 @@ class Region(Check):
 class Daemon(EndToEnd):
     """What a daemon that runs has to say."""
 
-    def check_wire(self):
-        pass  # tests of this file are about refusals
+    def sections(self):
+        return "[credential spare]\nprovider = coze-test\ntype = pat\n"
+
+    def facts(self):
+        """{credential, or "": fact} of what the daemon says."""
+        checks = json.loads(self.bearerctl("check", "--json", str(self.daemon.conf)).stdout)["checks"]
+        return {f.get("credential", ""): f for f in checks if f["check"] == "daemon"}
 
     def test_what_it_knows(self):
         self.daemon.token("developer")
         self.daemon.get("/v1/token/web")
-        facts = json.loads(self.bearerctl("check", "--json", str(self.daemon.conf)).stdout)["checks"]
-        mine = [f for f in facts if f["check"] == "daemon"]
-        self.assertEqual((mine[0]["result"], mine[0]["socket"]), ("ok", self.daemon.socket))
-        needed = {f["credential"]: [c["advice"] for c in f["causes"]] for f in mine[1:]}
-        self.assertEqual(needed["web"], ["bearerctl login web"])
-        self.assertNotIn("developer", needed)
+        facts = self.facts()
+        self.assertEqual((facts[""]["result"], facts[""]["socket"]), ("ok", self.daemon.socket))
+        self.assertEqual([c["advice"] for c in facts["web"]["causes"]], ["bearerctl login web"])
+        self.assertNotIn("developer", facts)
+        self.assertEqual([c["cause"] for c in facts["spare"]["causes"]], ["set"])
+
+    def test_token_that_ends(self):
+        """One that was set at run time, of which nobody else knows."""
+        self.daemon.set("spare", new_token(), expires_at=int(time.time()) + 86400)
+        fact = self.facts()["spare"]
+        self.assertEqual((fact["problem"], [c["cause"] for c in fact["causes"]]), ("expires_soon", ["set"]))
+
+    def test_fails_for_it_alone(self):
+        """Where it works from here, the daemon has another configuration or environment; else once is enough."""
+        self.emulator.fault("invalid_client")
+        self.assertStatus(self.daemon.get("/v1/token/developer"), 502)
+        self.assertNotIn("developer", self.facts())
+        self.emulator.heal()
+        fact = self.facts()["developer"]
+        self.assertEqual((fact["problem"], fact["result"], [c["cause"] for c in fact["causes"]]),
+                         ("failing", "warn", ["reload", "proxy"]))
+        self.assertIn("kid not been registred", fact["message"])
 
     def test_it_does_not_mind(self):
         """A check beside it neither needs its lock nor disturbs it."""
