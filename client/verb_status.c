@@ -143,6 +143,12 @@ int verb_list(const struct call *call) {
 
 /* Subjects */
 
+static void status_print_titles(void) {
+        (void) table_print_label(_("STATE"), STATUS_STATE_WIDTH);
+        (void) table_print_label(_("GRANT ENDS"), STATUS_GRANT_WIDTH);
+        (void) puts(_("SUBJECT"));
+}
+
 static void status_print_subject(struct json_object *o, const struct screen *screen, int64_t now) {
         char text[ASK_SHOWN_SIZE], when[WORDS_SPAN_SIZE] = "-";
         const int64_t grant = ask_number(o, "grant_expires_at");
@@ -188,12 +194,15 @@ static int status_print_page(const struct call *call, const struct screen *scree
 
                 if (call->form == FORM_JSON)
                         r = ask_print_object(subject);
-                else
+                else {
+                        if (*ret_n == 0)
+                                status_print_titles();
                         status_print_subject(subject, screen, time(NULL));
+                }
+                ++*ret_n;
         }
         if (r != EXIT_DONE)
                 return r;
-        *ret_n += json_object_array_length(list);
         next = ask_text(o, "next");
         if (next && (strlen(next) >= ASK_SHOWN_SIZE || strcmp(next, after) == 0)) {
                 say(_("%s: the daemon's pages do not end: see journalctl -u bearerd"), call->name);
@@ -210,11 +219,6 @@ static int status_print_subjects(const struct call *call) {
         int r;
 
         screen_look(&screen);
-        if (call->form != FORM_JSON) {
-                (void) table_print_label(_("STATE"), STATUS_STATE_WIDTH);
-                (void) table_print_label(_("GRANT ENDS"), STATUS_GRANT_WIDTH);
-                (void) puts(_("SUBJECT"));
-        }
         do {
                 r = status_print_page(call, &screen, after, &n);
         } while (r == EXIT_DONE && *after && !ferror(stdout));

@@ -493,6 +493,9 @@ class Usage(Case):
                 self.assertRegex(manual, rf"(?m)^(\*-\w\*, )?\*{option}\*", verb)
         for code in range(7):
             self.assertIn(f"*{code}*", manual)
+        examples = manual.partition("# EXAMPLES")[2]
+        for verb in set(re.findall(r"^  (\w+)(?: .*?)?  +\w", out, re.M)) - {"help", "list", "rekey"}:
+            self.assertIn(f"bearerctl {verb}", examples)
 
     def test_libraries(self):
         """It is started in loops: libc and nothing else; a sanitizer brings its own."""
