@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -381,6 +382,25 @@ class Recipe(Bot):
         for answer, words in zip(answers, (sentence, "kid not been registred", "authorize")):
             self.assertRegex(answer, "^error ")
             self.assertIn(words, answer)
+
+    def test_waits_for_a_restart(self):
+        """What hung up, and then was not there, is asked again."""
+        token = self.daemon.token("bot").token
+        away = self.daemon.socket + ".away"
+        os.rename(self.daemon.socket, away)
+        process = subprocess.Popen(self.driver(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                   env=self.environment(), cwd=self.work)
+        with process:
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.settimeout(LIMIT_S)
+                listener.bind(self.daemon.socket)
+                listener.listen()
+                process.stdin.write("bot\n")
+                process.stdin.close()
+                connection, _ = listener.accept()
+                os.rename(away, self.daemon.socket)
+                connection.close()
+            self.assertEqual(process.stdout.readline(), f"token {token}\n")
 
     def test_no_daemon(self):
         answer, = self.ask("bot", BEARERD_SOCKET=NOWHERE)

@@ -1,4 +1,5 @@
 import com.coze.openapi.service.auth.Auth;
+import java.io.EOFException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.net.StandardProtocolFamily;
@@ -8,6 +9,7 @@ import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
 import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
+import java.util.concurrent.locks.LockSupport;
 
 /**
  * coze-api with tokens of bearerd (Java 16 or later):
@@ -22,6 +24,8 @@ import java.nio.charset.StandardCharsets;
 public class BearerdAuth extends Auth {
   private static final String SOCKET =
       System.getenv().getOrDefault("BEARERD_SOCKET", "/run/bearerd/bearerd.sock");
+
+  private static final long PATIENCE = 2_000_000_000L; // ns for a daemon that is being restarted
 
   private final String request;
 
@@ -38,18 +42,28 @@ public class BearerdAuth extends Auth {
 
   @Override
   public String token() {
+    for (long begin = System.nanoTime(); ; LockSupport.parkNanos(100_000_000)) {
+      try {
+        return ask();
+      } catch (IOException e) {
+        if (System.nanoTime() - begin > PATIENCE) {
+          throw new UncheckedIOException("no answer from bearerd at " + SOCKET, e);
+        }
+      }
+    }
+  }
+
+  private String ask() throws IOException {
     String answer;
     try (SocketChannel channel = SocketChannel.open(StandardProtocolFamily.UNIX)) {
       channel.connect(UnixDomainSocketAddress.of(SOCKET));
       channel.write(ByteBuffer.wrap(request.getBytes(StandardCharsets.US_ASCII)));
       byte[] bytes = Channels.newInputStream(channel).readAllBytes();
       answer = new String(bytes, StandardCharsets.UTF_8);
-    } catch (IOException e) {
-      throw new UncheckedIOException("no answer from bearerd at " + SOCKET, e);
     }
     int end = answer.indexOf("\r\n\r\n");
     if (end < 0) {
-      throw new IllegalStateException("bearerd at " + SOCKET + " hung up");
+      throw new EOFException("it hung up");
     }
     String body = answer.substring(end + 4);
     if (!answer.startsWith("HTTP/1.1 200 ")) {

@@ -14,7 +14,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"time"
 )
+
+const patience = 2 * time.Second // for a daemon that is being restarted
 
 // Auth is a coze.Auth: the tokens of one credential, or of one end user (subject) below it.
 type Auth struct {
@@ -47,6 +50,10 @@ func (a *Auth) Token(ctx context.Context) (string, error) {
 	}
 	request.Header.Set("Accept", "text/plain")
 	response, err := a.client.Do(request)
+	for end := time.Now().Add(patience); err != nil && ctx.Err() == nil && time.Now().Before(end); {
+		time.Sleep(100 * time.Millisecond)
+		response, err = a.client.Do(request)
+	}
 	if err != nil {
 		return "", fmt.Errorf("no answer from bearerd: %w", err)
 	}

@@ -12,11 +12,13 @@ import http.client
 import json
 import os
 import socket
+import time
 from urllib.parse import quote
 
 import cozepy
 
 SOCKET = os.environ.get("BEARERD_SOCKET", "/run/bearerd/bearerd.sock")
+PATIENCE = 2  # seconds for a daemon that is being restarted
 
 
 class BearerdError(Exception):
@@ -40,13 +42,21 @@ class BearerdAuth(cozepy.SyncAuth):
 
     @property
     def token(self):
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self.ask()
+            except OSError as e:
+                if time.monotonic() > end:
+                    raise BearerdError(f"no answer from bearerd at {SOCKET}: {e}") from e
+            time.sleep(0.1)
+
+    def ask(self):
         connection = Connection("localhost", timeout=60)
         try:
             connection.request("GET", self.path, headers={"Accept": "text/plain"})
             response = connection.getresponse()
             body = response.read().decode()
-        except OSError as e:
-            raise BearerdError(f"no answer from bearerd at {SOCKET}: {e}") from e
         finally:
             connection.close()
         if response.status != 200:
