@@ -1,7 +1,9 @@
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -323,11 +325,17 @@ START_TEST(a_crowd_of_subjects_is_bounded)
         begin();
         change.credential = w.credentials[BOT];
         change.subject = subject;
-        for (int i = 0; i < COMMAND_WAITING_MAX + 3; i++) { /* one runs, two are too many */
+        for (int i = 0; i < COMMAND_WAITING_MAX + 1; i++) { /* one runs */
                 (void) snprintf(subject, sizeof(subject), "%d", i);
                 hooks_tell(hooks, &change);
         }
+        ck_assert(!world_logged("event=hook_dropped"));
+        for (int i = 0; i < 1000; i++) {
+                (void) snprintf(subject, sizeof(subject), "late%d", i);
+                hooks_tell(hooks, &change);
+        }
         ck_assert(world_logged("event=hook_dropped"));
+        ck_assert(!world_logged_twice("event=hook_dropped"));
         (void) close(fd);
         end();
 }
@@ -565,6 +573,28 @@ START_TEST(a_reload_writes_at_once_and_removes_what_was)
 }
 END_TEST
 
+/* What is there stays until what comes is there as a whole. */
+START_TEST(a_full_disk_leaves_the_old_one)
+{
+        const struct rlimit full = { 3, RLIM_INFINITY }, roomy = { RLIM_INFINITY, RLIM_INFINITY };
+
+        prepare();
+        set_file(&w.credential[PAT], "token");
+        begin();
+        set_pat("pat_1", 86400);
+        (void) signal(SIGXFSZ, SIG_IGN);
+        ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &full), 0); /* three bytes go, and then no more */
+        set_pat("pat_2", 86400);
+        ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &roomy), 0);
+        assert_file("token", "pat_1");
+        ck_assert_int_lt(access(path("token.new"), F_OK), 0);
+        world_pass(&w, HOOK_FILE_RETRY_US);
+        assert_file("token", "pat_2");
+        free(w.credential[PAT].token_file_out);
+        end();
+}
+END_TEST
+
 /* A file that changes hands is not removed behind its new owner's back. */
 START_TEST(a_file_may_change_hands)
 {
@@ -599,6 +629,7 @@ static void add(TCase *tc) {
         tcase_add_test(tc, what_cannot_be_written_is_tried_again);
         tcase_add_test(tc, a_link_is_replaced_not_followed);
         tcase_add_test(tc, a_directory_in_its_place);
+        tcase_add_test(tc, a_full_disk_leaves_the_old_one);
         tcase_add_test(tc, a_reload_writes_at_once_and_removes_what_was);
         tcase_add_test(tc, a_file_may_change_hands);
 }

@@ -192,14 +192,24 @@ void world_keep_log(void) {
         ck_assert_int_ge(dup2(world_log, STDERR_FILENO), 0);
 }
 
-bool world_logged(const char *text) {
+static const char *world_read_log(void) {
         static char log[1 << 20];
         ssize_t n = pread(world_log, log, sizeof(log) - 1, 0);
 
         ck_assert_int_ge(n, 0);
         ck_assert_int_lt(n, sizeof(log) - 1); /* all of it */
         log[n] = '\0';
-        return strstr(log, text);
+        return log;
+}
+
+bool world_logged(const char *text) {
+        return strstr(world_read_log(), text);
+}
+
+bool world_logged_twice(const char *text) {
+        const char *first = strstr(world_read_log(), text);
+
+        return first && strstr(first + 1, text);
 }
 
 static void caller_answered(struct ask *ask, const struct answer *a) {

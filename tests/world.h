@@ -65,6 +65,7 @@ void world_grant(struct world *w, int64_t lifetime_s);
 /* From here on the log is kept, and can be asked whether this text stands in it. */
 void world_keep_log(void);
 bool world_logged(const char *text);
+bool world_logged_twice(const char *text); /* or more often */
 
 struct caller {
         struct ask ask;

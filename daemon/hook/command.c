@@ -31,6 +31,7 @@ struct command {
         const struct conf_list *words;
         struct list_link waiting; /* struct command_job */
         size_t n_waiting;
+        bool dropped; /* one, and it has been said; since the last one has begun that waited */
         pid_t pid; /* 0: none runs; the leader of a process group */
         int pidfd;
         sd_event_source *ended;
@@ -218,6 +219,7 @@ static void command_next(struct command *c) {
                 if (r < 0)
                         command_log(c, "hook_failed", detail);
         }
+        c->dropped = c->dropped && !list_is_empty(&c->waiting);
 }
 
 void command_run(struct command *c, const struct change *change) {
@@ -235,8 +237,10 @@ void command_run(struct command *c, const struct change *change) {
                 command_job_free(old);
         }
         if (!j || c->n_waiting >= COMMAND_WAITING_MAX) {
-                command_log(c, "hook_dropped",
-                            j ? "error=\"too many wait\"" : "error=\"no memory\"");
+                if (!c->dropped)
+                        command_log(c, "hook_dropped",
+                                    j ? "error=\"too many wait\"" : "error=\"no memory\"");
+                c->dropped = true;
                 command_job_free(j);
                 return;
         }
