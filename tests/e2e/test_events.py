@@ -199,20 +199,6 @@ class Resume(EndToEnd):
             with self.subTest(id=bad), Stream(self.daemon, last_id=bad) as s:
                 s.expect("state", reason="lost")
 
-    def test_too_late_for_the_ring(self):
-        """A static token is quickly set: a ring full of them, and the first is gone."""
-        with Stream(self.daemon) as s:
-            s.expect("state")
-            last = s.last_id
-        for _ in range(RING):
-            self.daemon.set("pat", "pat_" + "a" * 40)
-        with Stream(self.daemon, last_id=last) as s:
-            s.expect("token", credential="pat")  # all are still there
-        self.daemon.set("pat", "pat_" + "b" * 40)
-        with Stream(self.daemon, last_id=last) as s:
-            s.expect("state", reason="lost")
-            self.assertTrue(s.is_quiet())
-
     def test_slow_reader(self):
         """One that does not read keeps up with nothing, costs nothing, and is told."""
         with Stream(self.daemon, "?credential=pat") as s:
