@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "broker/state.h"
 #include "law.h"
@@ -24,6 +25,12 @@
 bool fault_tells_early;
 unsigned machine_deaths;
 
+struct configuration {
+        struct conf conf;
+        struct conf_credential credential[CREDENTIALS], *credentials[CREDENTIALS];
+        const struct conf_credential *of[CREDENTIALS]; /* by true index; NULL: it is not there */
+};
+
 static struct {
         struct clock clock;
         struct random bytes;
@@ -32,7 +39,10 @@ static struct {
         struct conf_provider provider[PROVIDERS], *providers[PROVIDERS];
         struct conf_credential credential[CREDENTIALS], *credentials[CREDENTIALS];
         char names[CREDENTIALS][16], clients[CREDENTIALS][8], urls[PROVIDERS][2][32];
-        mono_t booted; /* true time minus this is CLOCK_BOOTTIME */
+        char keys[64][4];
+        bool absent[CREDENTIALS];         /* not configured for a while */
+        struct configuration *configured; /* the one in force */
+        mono_t booted;                    /* true time minus this is CLOCK_BOOTTIME */
         int64_t wall_offset_s;
         mono_t wakes;
         struct fake_store *rows;
@@ -120,6 +130,11 @@ static void disk_done(void *user, int r) {
                     t->credential, t->subject);
         if (c && r < 0 && t->number > c->unsaved)
                 c->unsaved = t->number;
+        if (c && r < 0 && t->removes) { /* a reload or a start finds it, and cannot know */
+                c->refused = 0;
+                if (c->durable > 0 && c->forgotten >= c->durable)
+                        c->forgotten = c->durable - 1;
+        }
         row_number(t->credential, t->subject);
         if (t->done)
                 t->done(t->user, r);
@@ -297,6 +312,92 @@ static void machine_configure(uint64_t seed) {
                                 .waiting_per_user = 65536 };
         if (conf_index(&m.conf) < 0)
                 abort();
+        for (size_t i = 0; i < N_ELEMENTS(m.keys); i++)
+                (void) snprintf(m.keys[i], sizeof(m.keys[i]), "k%zu", i);
+}
+
+/* As m.credential has it, without what is absent. Old ones stay, since what is under way may use them; they are no memory of
+ * the daemon's. */
+static struct configuration *machine_make_configuration(void) {
+        struct configuration *n = mmap(NULL, sizeof(*n), PROT_READ | PROT_WRITE,
+                                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        size_t k = 0;
+
+        if (n == MAP_FAILED)
+                abort();
+        n->conf = m.conf;
+        n->conf.names = (struct table){ 0 };
+        n->conf.credentials = n->credentials;
+        for (size_t i = 0; i < CREDENTIALS; i++) {
+                if (m.absent[i])
+                        continue;
+                n->credential[k] = m.credential[i];
+                n->credential[k].index = k;
+                n->of[i] = n->credentials[k] = &n->credential[k];
+                k++;
+        }
+        n->conf.n_credentials = k;
+        if (conf_index(&n->conf) < 0)
+                abort();
+        return n;
+}
+
+const struct conf_credential *machine_credential(const struct conf_credential *c) {
+        return m.configured->of[c->index];
+}
+
+/* What somebody may have edited. Only what is taken out, and comes back, is worth an excuse. */
+static void machine_edit(void) {
+        static const int64_t lives[] = { 900, 3600, 86399 };
+        size_t i = dice_below(CREDENTIALS);
+        struct conf_credential *c = &m.credential[i];
+        unsigned what = (unsigned) dice_below(5);
+
+        sim_note("edits", c->name, what, 0);
+        if (what == 0) {
+                m.absent[i] = !m.absent[i];
+                provider_trouble(provider_of(c), 0);
+        } else if (what == 1) { /* of all applications there: tokens are to be had anew */
+                for (size_t k = 0; k < CREDENTIALS; k++)
+                        if (k / TYPES == i / TYPES)
+                                m.credential[k]
+                                        .public_key_id = m.keys[dice_below(N_ELEMENTS(m.keys))];
+        } else if (what == 2) {
+                c->token_lifetime_us = lives[dice_below(N_ELEMENTS(lives))] * US_PER_S;
+        } else if (what == 3 && i != TYPES) {
+                c->keep_fresh = dice_one_in(2) ? KEEP_FRESH_NEVER : KEEP_FRESH_WHILE_USED;
+        }
+}
+
+/* A daemon that is down starts with it. */
+static void machine_adopt(void) {
+        struct configuration *old = m.configured;
+        struct broker_change *change;
+        struct why why;
+
+        m.configured = machine_make_configuration();
+        if (!m.is_up)
+                return;
+        sim_note("daemon", "reloads", 0, 0);
+        if (broker_prepare(m.broker, &m.configured->conf, &why, &change) < 0)
+                abort();
+        broker_adopt(m.broker, change);
+        table_done(&old->conf.names);
+}
+
+void machine_reload(void) {
+        if (!machine_is_up())
+                return;
+        for (uint64_t n = dice_below(4); n > 0; n--)
+                machine_edit();
+        machine_adopt();
+}
+
+void machine_configure_all(void) {
+        for (size_t i = 0; i < CREDENTIALS; i++)
+                m.absent[i] = false;
+        machine_adopt();
+        all_trouble(0);
 }
 
 /* Signing costs more than all the rest of a request, and shows nothing here. */
@@ -322,7 +423,7 @@ static size_t bytes_in_use(void) {
 
 void machine_start(void) {
         const struct broker_parts parts = {
-                .conf = &m.conf,
+                .conf = &m.configured->conf,
                 .transport = provider_transport(),
                 .clock = &m.clock,
                 .random = &m.bytes,
@@ -492,8 +593,8 @@ void machine_check(void) {
         if (!b || m.stopping)
                 return;
         entries = b->entries.n;
-        for (size_t i = 0; i < CREDENTIALS; i++)
-                grants += grants_count(b->grants, m.credentials[i]);
+        for (size_t i = 0; i < m.configured->conf.n_credentials; i++)
+                grants += grants_count(b->grants, m.configured->credentials[i]);
         law(LAW_MEMORY_IS_BOUNDED, entries <= CREDENTIALS + people_keys_wanted(),
             "%zu entries, and callers have asked for %zu keys in a day", entries,
             people_keys_wanted());
@@ -525,6 +626,7 @@ struct conf *machine_begin(uint64_t seed, int64_t wall_offset_s) {
         agenda_add(&m.starts, machine_starts);
         agenda_add(&m.stop_ends, machine_stopped);
         machine_configure(seed);
+        m.configured = machine_make_configuration();
         return &m.conf;
 }
 

@@ -28,6 +28,12 @@ void machine_disk_is_slow(bool slow);
 bool machine_disk_is_well(void);
 int64_t machine_wall_offset(void);
 
+/* Somebody has edited the configuration a little. */
+void machine_reload(void);
+void machine_configure_all(void); /* and what was taken out is back */
+/* As the configuration in force has it, or NULL. */
+const struct conf_credential *machine_credential(const struct conf_credential *c);
+
 void machine_seed_row(const char *credential, const char *subject, int64_t age_s);
 
 mono_t machine_next(void); /* when the daemon wants to be woken, in true time */

@@ -269,16 +269,17 @@ static void caller_set_context(struct caller *c) {
 
 static void caller_ask(struct caller *c, const struct target *t, int64_t min_ttl_us,
                        int64_t wait_us, bool rejects) {
+        const struct conf_credential *configured = machine_credential(t->credential);
         char rejected[SECRET_FINGERPRINT_SIZE];
 
-        if (c->waits || !machine_is_up())
+        if (c->waits || !machine_is_up() || !configured)
                 return;
         memcpy(rejected, rejects ? c->last : "", rejects ? sizeof(rejected) : 1);
         c->target = *t;
         (void) snprintf(c->subject, sizeof(c->subject), "s%u", t->subject);
         c->asked = sim_now;
         c->ask = (struct ask){
-                .credential = t->credential,
+                .credential = configured,
                 .subject = c->subject,
                 .variant = &c->variant,
                 .min_ttl_us = min_ttl_us,
@@ -468,7 +469,7 @@ void people_login(void) {
                 else if (people.logins[i].is_device)
                         devices = true;
         }
-        if (!c || !l || c->logging_in || !machine_is_up() ||
+        if (!c || !l || c->logging_in || !machine_is_up() || !machine_credential(c->credential) ||
             (devices && c->credential->type == CREDENTIAL_DEVICE_CODE))
                 return;
         sim_note("login", c->credential->name, (int64_t) (c - consents[c->credential->index]), 0);
@@ -476,8 +477,9 @@ void people_login(void) {
         l->id[0] = '\0';
         l->is_device = c->credential->type == CREDENTIAL_DEVICE_CODE;
         c->logging_in = true;
-        if (authorization_start(broker_authorizations(machine_broker()), c->credential, c->subject,
-                                1000, login_started, l) != 0) {
+        if (authorization_start(broker_authorizations(machine_broker()),
+                                machine_credential(c->credential), c->subject, 1000, login_started,
+                                l) != 0) {
                 login_end(l);
                 return;
         }
@@ -491,11 +493,12 @@ static void logged_out(void *user, int r) {
 void people_logout(void) {
         struct consent *c = consent_any();
 
-        if (!c || !machine_is_up())
+        if (!c || !machine_is_up() || !machine_credential(c->credential))
                 return;
         sim_note("logout", c->credential->name, (int64_t) (c - consents[c->credential->index]), 0);
         c->forgotten = c->issued;
-        (void) broker_forget(machine_broker(), c->credential, c->subject, logged_out, NULL);
+        (void) broker_forget(machine_broker(), machine_credential(c->credential), c->subject,
+                             logged_out, NULL);
 }
 
 void people_revoke(void) {

@@ -65,6 +65,7 @@ enum event {
         STEP, /* of our clock */
         DISK_FULL,
         DISK_SLOW,
+        RELOAD,
         CHECK,
         EVENT_MAX,
 };
@@ -175,6 +176,11 @@ static void fate_happens(struct fate *f) {
         case DISK_SLOW:
                 fate_disk(f, machine_disk_is_slow);
                 break;
+        case RELOAD:
+                machine_reload();
+                if (!settling && dice_one_in(2)) /* it was not quite right yet */
+                        agenda_set(&f->timer, dice_span(10 * US_PER_S));
+                break;
         case CHECK:
                 machine_check();
                 break;
@@ -201,6 +207,7 @@ static void fate_begin(void) {
                 [DEACTIVATE] = 8 * US_PER_D, [LEAP] = 6 * US_PER_D,      [KILL] = 2 * US_PER_D,
                 [POWER] = 5 * US_PER_D,      [RESTART] = 3 * US_PER_D,   [SLEEP] = 16 * US_PER_H,
                 [STEP] = 3 * US_PER_D,       [DISK_FULL] = 5 * US_PER_D, [DISK_SLOW] = 3 * US_PER_D,
+                [RELOAD] = 4 * US_PER_H,
         };
 
         for (size_t i = 0; i < EVENT_MAX; i++) {
@@ -241,7 +248,9 @@ static void settle(void) {
         for (size_t i = 0; i < EVENT_MAX; i++)
                 if (fates[i].on)
                         agenda_set(&fates[i].timer, 1);
-        run_until(mono_add(sim_now, SETTLE_US));
+        run_until(mono_add(sim_now, SETTLE_US / 2));
+        machine_configure_all();
+        run_until(mono_add(sim_now, SETTLE_US / 2));
         people_ask_everything();
         asked = sim_now;
         run_until(mono_add(asked, 2 * US_PER_MIN));
