@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "base/err.h"
 
@@ -82,6 +83,11 @@ static int listen_bind_or_take_over(int fd, const struct conf_socket *socket, st
                 if (unlink(socket->path) == 0 || errno == ENOENT)
                         r = listen_bind(fd, socket);
         }
+        if (r == -EACCES || r == -EPERM || r == -EROFS)
+                return why_set(
+                        why, RAISE(r),
+                        "cannot listen on %s: %s; user %u has to be able to write in its directory",
+                        socket->path, strerror(-r), (unsigned) geteuid());
         if (r < 0)
                 return why_set(why, RAISE(r), "cannot listen on %s: %s", socket->path,
                                strerror(-r));

@@ -93,6 +93,10 @@ static int sandbox_allow(int ruleset, const char *path, bool is_directory, uint6
         return 0;
 }
 
+bool sandbox_limits_writing(void) {
+        return sandbox_places != NULL;
+}
+
 static bool sandbox_is_place(const struct stat *st) {
         for (size_t i = 0; i < sandbox_n_places; i++)
                 if (sandbox_places[i].dev == st->st_dev && sandbox_places[i].ino == st->st_ino)

@@ -25,6 +25,9 @@ bool sandbox_lock_memory(void);
  * Returns the Landlock version in force; 0: the kernel has none; or a negative errno. */
 int sandbox_limit_writing(const char *const *directories, size_t n);
 
+/* Has sandbox_limit_writing() done so, in this process? */
+bool sandbox_limits_writing(void);
+
 /* Is the directory of this file, or the nearest one above it that is there, among them? True also if nothing was limited, and
  * if that cannot be told. Any thread. */
 bool sandbox_may_write(const char *file);

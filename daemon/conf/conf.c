@@ -22,6 +22,18 @@ void conf_report_done(struct conf_report *report) {
         *report = (struct conf_report){ 0 };
 }
 
+int conf_report_warn(struct conf_report *report, const char *text) {
+        struct conf_problem *problems = reallocarray(report->problems, report->n + 1,
+                                                     sizeof(*problems));
+
+        if (!problems)
+                return RAISE(-ENOMEM);
+        report->problems = problems;
+        problems[report->n] = (struct conf_problem){ 0 };
+        (void) snprintf(problems[report->n++].text, sizeof(problems->text), "%s", text);
+        return 0;
+}
+
 int conf_default_path(enum conf_scope scope, char **ret) {
         char *path = NULL;
         int r;

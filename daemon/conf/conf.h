@@ -215,6 +215,9 @@ struct conf_report {
 
 void conf_report_done(struct conf_report *report);
 
+/* One more warning, cut if it is too long. 0, -ENOMEM. */
+int conf_report_warn(struct conf_report *report, const char *text);
+
 /* The default file of a scope: /etc/bearerd/bearerd.conf or
  * $XDG_CONFIG_HOME/bearerd/bearerd.conf. The caller frees *ret. 0, -ENOMEM, -ENXIO: neither
  * XDG_CONFIG_HOME nor HOME is set. */

@@ -120,6 +120,31 @@ static int reload_check_files(const struct conf *after, struct why *why) {
         return 0;
 }
 
+static bool reload_runs_commands(const struct conf_credential *c) {
+        return c && (c->on_change.n > 0 || c->on_authorization_required.n > 0);
+}
+
+/* Commands are bound by what binds the daemon; at start it would bind itself less for them. 0, -ENOMEM. */
+static int reload_warn_of_commands(const struct conf *before, const struct conf *after,
+                                   struct conf_report *report) {
+        struct why why;
+
+        for (size_t i = 0; sandbox_limits_writing() && i < after->n_credentials; i++) {
+                const struct conf_credential *c = after->credentials[i];
+
+                if (!reload_runs_commands(c) ||
+                    reload_runs_commands(conf_find_credential(before, c->name)))
+                        continue;
+                (void) why_set(
+                        &why, 0,
+                        "[credential %.64s] its command can write only where bearerd may, which had none when it "
+                        "started (sandbox): restart it (systemctl restart bearerd), if the command has to write",
+                        c->name);
+                return PASS(conf_report_warn(report, why.text));
+        }
+        return 0;
+}
+
 static void reload_clear(struct reload *r) {
         r->server = server_change_free(r->server);
         r->broker = broker_change_free(r->broker);
@@ -150,6 +175,8 @@ static int reload_prepare(struct reload *r, struct why *why) {
         result = reload_check_fixed(*p->conf, r->conf, why);
         if (result == 0)
                 result = reload_check_files(r->conf, why);
+        if (result == 0)
+                result = reload_warn_of_commands(*p->conf, r->conf, &r->report);
         if (result == 0)
                 result = sockets_prepare(p->sockets, r->conf, why, &r->fds);
         if (result == 0)

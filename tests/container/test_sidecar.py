@@ -182,6 +182,17 @@ class Test(Container):
             self.assertEqual(app.wait(LIMIT_S), 0)
         self.assertEqual(self.status("/v1/token/mine"), "200")
 
+    def test_volumes_of_others(self):
+        """What cannot be written to, or can be by everybody: it says so, and what to do."""
+        self.daemon.token("bot")
+        self.daemon.stop()
+        self.daemon.shared.chmod(0o755)
+        self.assertIn(f"user {SIDECAR} has to be able to write in its directory", self.daemon.fails_to_start())
+        self.daemon.shared.chmod(0o777)
+        conf = self.directory / "etc/bearerd.conf"
+        conf.write_text(conf.read_text().replace("/var/lib/bearerd/state", "/var/lib/bearerd"))
+        self.assertIn("name a directory below it, which bearerd makes", self.daemon.fails_to_start())
+
     def test_new_volume(self):
         """Without its state it begins anew: service apps go on, people have to act again."""
         self.daemon.set("mine", new_token())

@@ -227,6 +227,9 @@ class Refusals(Reloads):
         self.write(edit=lambda text: text.replace("[credential developer]\n",
                                                   f"[credential developer]\ntoken_file_out = {other}/token\n"))
         self.check_refused("[credential developer] token_file_out needs a restart")
+        self.write(edit=lambda text: text.replace("[credential developer]\n", "[credential developer]\non_change = /bin/true\n"))
+        [warning] = self.reloaded()["warnings"]
+        self.assertIn("[credential developer] its command can write only where bearerd may", warning)
         below = str(self.directory / "below/bearerd.sock")
         self.write(f"\n[socket other]\npath = {below}\n")
         self.assertEqual(self.reloaded()["sockets"]["added"], [below])
