@@ -122,6 +122,17 @@ class Abi(unittest.TestCase):
         self.assertEqual(len(header), len(mapped()))
         self.assertEqual(sorted(sum(map(list, pages), [])), sorted(header))
 
+    def test_pages_by_name(self):
+        """man finds each function."""
+        build = (LIBRARY / "meson.build").read_text()
+        listed = re.findall(r"^        '(\w+)': \[(.*?)\]", build, re.MULTILINE | re.DOTALL)
+        self.assertEqual({page for page, _ in listed}, {file.name.split(".")[0] for file in LIBRARY.glob("*.scd")})
+        for page, names in listed:
+            names = {*re.findall(r"'(\w+)'", names), page} - {"libbearer", "bearer_request", "bearer_token"}
+            text = (LIBRARY / f"{page}.3.scd").read_text()
+            self.assertEqual(names, set(re.findall(r"\*(bearer_\w+)\*\(", text.split("# DESCRIPTION")[0]))
+                             - {"bearer_callback", "bearer_watch_callback"})
+
 
 LOADER = r"""
 #include <bearer.h>

@@ -408,6 +408,7 @@ END_TEST
 
 START_TEST(no_daemon)
 {
+        char path[109] = "";
         struct bearer_token *token;
 
         ck_assert_int_eq(bearer_new(&client, "/nonexistent/socket"), 0);
@@ -419,6 +420,12 @@ START_TEST(no_daemon)
         ck_assert_int_eq(bearer_set_timeout(client, -1), -EINVAL);
         bearer_free(client);
         ck_assert_int_eq(bearer_new(&client, ""), -EINVAL);
+        memset(path, '/', sizeof(path) - 1);
+        ck_assert_int_eq(bearer_new(&client, path), -EINVAL);
+        ck_assert_str_eq(bearer_error_text(), "the socket's path must have 1 to 107 bytes");
+        path[sizeof(path) - 2] = '\0';
+        ck_assert_int_eq(bearer_new(&client, path), 0);
+        bearer_free(client);
 }
 END_TEST
 
