@@ -206,11 +206,13 @@ static const struct {
         unsigned with, without;      /* evidence */
         const char *found;
 } sentences[] = {
-        { "configuration", NULL, 0, 0, N_("{file} is good (credentials: {credentials}, sockets: {sockets})") },
+        { "configuration", NULL, 0, 0, N_("{file} and the keys it names are good (credentials: {credentials}, sockets: {sockets})") },
         { "configuration", "empty", 0, 0, N_("{file} names no credential, or is not there") },
         { "configuration", "invalid", 0, 0, N_("{file} has mistakes; bearerd would not start with it") },
         { "configuration", "mistake", 0, 0, "{message}" },
         { "configuration", "doubt", 0, 0, "{message}" },
+        { "eligibility", NULL, 0, 0, N_("Coze allows what each credential is to its plan and role") },
+        { "eligibility", "unset", 0, 0, N_("of {credentials} credentials, {unset} say neither plan nor role") },
         { "key_file", NULL, 0, 0, N_("{file} holds the key that grants are sealed under") },
         { "key_file", "absent", 0, 0, N_("{file} is not there yet: bearerd makes it when it first starts") },
         { "key_file", "unseen", 0, 0, N_("{file} cannot be read from here: only root and bearerd can") },
@@ -275,10 +277,11 @@ static const struct {
 static const struct {
         const char *check, *title;
 } titles[] = {
-        { "configuration", N_("configuration") }, { "key_file", N_("key") },
-        { "name", N_("DNS") },                    { "connection", N_("connection") },
-        { "tls", N_("TLS") },                     { "answer", N_("API") },
-        { "clock", N_("clock") },                 { "daemon", "bearerd" },
+        { "configuration", N_("configuration") }, { "eligibility", N_("eligibility") },
+        { "key_file", N_("key") },                { "name", N_("DNS") },
+        { "connection", N_("connection") },       { "tls", N_("TLS") },
+        { "answer", N_("API") },                  { "clock", N_("clock") },
+        { "daemon", "bearerd" },
 };
 
 /* clang-format on */
@@ -299,6 +302,10 @@ static const struct rule {
           N_("If your own is meant, that of bearerd --user: bearerctl check --user.") },
         { "configuration", "mistake", "permission denied", 0, 0, "permission",
           N_("If it is for the service to read, look as root: sudo bearerctl check.") },
+
+        { "eligibility", "unset", NULL, 0, 0, "plan",
+          N_("Write plan = personal, or plan = enterprise and role = admin or member, into their sections: then it is known "
+             "whether Coze allows them.") },
 
         /* names */
         { "name", "unknown_name", NULL, 0, BUILT_IN, "url",

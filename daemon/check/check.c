@@ -49,6 +49,24 @@ static int check_tell_configuration(const struct check_parts *p) {
         return fact_tell(&f, p->out);
 }
 
+/* What Coze does not allow is a mistake of the configuration; what says too little cannot be judged. */
+static int check_tell_eligibility(const struct check_parts *p) {
+        size_t unset = 0;
+        struct fact f;
+
+        if (p->conf->n_credentials == 0)
+                return 0;
+        for (size_t i = 0; i < p->conf->n_credentials; i++)
+                if (p->conf->credentials[i]->plan == PLAN_UNSET &&
+                    p->conf->credentials[i]->role == ROLE_UNSET)
+                        unset++;
+        fact_begin(&f, "eligibility", unset > 0 ? FACT_SKIP : FACT_OK);
+        fact_text(&f, "problem", unset > 0 ? "unset" : NULL);
+        fact_number(&f, "credentials", (int64_t) p->conf->n_credentials);
+        fact_number(&f, "unset", (int64_t) unset);
+        return fact_tell(&f, p->out);
+}
+
 /* The key that grants are sealed under. Made when bearerd first starts, so that there may be none. */
 static int check_tell_key(const struct check_parts *p) {
         AUTO(secret_unrefp) struct secret *key = NULL;
@@ -88,7 +106,9 @@ int check_run(const struct check_parts *p) {
         r = check_tell_configuration(p);
         if (r < 0 || !p->conf)
                 return PASS(r);
-        r = check_tell_key(p);
+        r = check_tell_eligibility(p);
+        if (r == 0)
+                r = check_tell_key(p);
         if (r == 0 && !p->offline)
                 r = reach_providers(p->conf, p->clock, p->out, &reaches);
         credentials.reaches = reaches;

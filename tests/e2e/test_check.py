@@ -201,7 +201,7 @@ class Good(Check):
     def test_everything(self):
         facts = self.facts(self.emulator.configuration)
         results = {f.get("credential", f["check"]): f["result"] for f in facts}
-        self.assertEqual(results, {"configuration": "ok", "key_file": "skip", "name": "ok", "connection": "ok", "tls": "ok",
+        self.assertEqual(results, {"configuration": "ok", "eligibility": "skip", "key_file": "skip", "name": "ok", "connection": "ok", "tls": "ok",
                                    "answer": "ok", "clock": "ok", "developer": "ok", "channel": "ok", "enterprise": "ok",
                                    "web": "skip", "pkce": "skip", "device": "skip", "pat": "ok", "sat": "ok",
                                    "daemon": "skip"})
@@ -230,7 +230,7 @@ class Good(Check):
 
     def test_offline(self):
         facts = self.facts(self.emulator.configuration, 0, "--offline")
-        self.assertEqual({f["check"] for f in facts}, {"configuration", "key_file", "credential", "daemon"})
+        self.assertEqual({f["check"] for f in facts}, {"configuration", "eligibility", "key_file", "credential", "daemon"})
         asked = self.emulator.state()["requests"]
         self.assertEqual((asked["token"], asked["users_me"]), (0, 0))
 
@@ -257,6 +257,9 @@ class Configuration(Check):
     def test_eligibility(self):
         text = self.provider() + "[credential mine]\nprovider = coze-test\ntype = sat\nplan = enterprise\nrole = member\n"
         self.assertIn("SAT", self.facts(text, 1)[0]["message"])
+        self.find(self.facts(text.replace("member", "admin")), "eligibility", "ok")
+        fact = self.find(self.facts(self.provider() + self.pat()), "eligibility", "skip")
+        self.assertEqual((fact["unset"], self.causes(fact)), (1, ["plan"]))
 
     def test_secrets_of_the_service(self):
         """%d is the service's; what is not there for us is no mistake, and all else is looked at."""
