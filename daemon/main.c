@@ -80,6 +80,7 @@ struct daemon {
         unsigned changes; /* that it knows of */
         sd_event_source *status_timer;
         char status[STATUS_MAX], refusal[WHY_MAX];
+        bool refused; /* the last reload was */
         sd_event_source *watchdog;
         uint64_t watchdog_us;
         bool awaits_pong;
@@ -514,7 +515,8 @@ static void on_reload(void *user, const struct reload_outcome *outcome) {
         }
         if (outcome->report)
                 log_report(outcome->report);
-        if (outcome->r < 0) {
+        d->refused = outcome->r < 0;
+        if (d->refused) {
                 log_error(
                         "event=reload_refused reason=%s advice=\"the old configuration stays in force\"",
                         log_quote(outcome->why, quoted, sizeof(quoted)));
@@ -870,6 +872,7 @@ static int start(struct daemon *d, struct why *why) {
                 .fds = d->fds,
                 .reload = request_reload,
                 .reload_user = d,
+                .refused = &d->refused,
         };
         struct unit_sockets_parts units = { .conf = d->conf, .fds = d->fds, .event = d->event };
         int r;

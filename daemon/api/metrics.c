@@ -274,6 +274,13 @@ static void metrics_write_providers(struct metrics *m, size_t what) {
 static void metrics_write(struct metrics *m) {
         metrics_head(m, "build_info", "gauge", NULL, "1; the version of bearerd.");
         (void) fprintf(m->out, "bearerd_build_info{version=\"%s\"} 1\n", BEARERD_VERSION);
+        if (server_parts(m->call->server)->refused) {
+                metrics_head(
+                        m, "configuration_refused", "gauge", NULL,
+                        "1 if the last reload was refused: the files are not what is in force.");
+                (void) fprintf(m->out, "bearerd_configuration_refused %d\n",
+                               *server_parts(m->call->server)->refused);
+        }
         metrics_head(m, "event_readers", "gauge", NULL, "Connections that read events.");
         (void) fprintf(m->out, "bearerd_event_readers %zu\n",
                        atomic_load(&server_streams(m->call->server)->n));

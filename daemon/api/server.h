@@ -47,6 +47,7 @@ struct server_parts {                    /* all borrowed until the server has st
         /* Reloads the configuration; done() is called once, from the loop, perhaps from within. */
         void (*reload)(void *user, reload_done_fn *done, void *done_user);
         void *reload_user;
+        const bool *refused; /* the last reload was; loop; NULL: nobody can tell */
         struct inbox *loop; /* where calls cross to */
         const int *fds; /* listening, one for each of conf->sockets; only those of http are used */
 };

@@ -138,6 +138,21 @@ class Metrics(EndToEnd):
         eventually(lambda: gauge("active") == 1, "one is under way")
         waiting.connection.close()
 
+    def test_reload(self):
+        """Counters go on; what is removed is gone, and what is new begins at 0. A refusal is seen until it is mended."""
+        good = self.daemon.conf.read_text()
+        self.daemon.token("developer")
+        self.assertEqual(self.sample("bearerd_configuration_refused"), 0)
+        self.daemon.conf.write_text(good + "nonsense\n")
+        self.assertStatus(self.daemon.ask("POST", "/v1/reload"), 400)
+        self.assertEqual(self.sample("bearerd_configuration_refused"), 1)
+        self.daemon.conf.write_text(good.replace("[credential pat]", "[credential renamed]"))
+        self.assertStatus(self.daemon.ask("POST", "/v1/reload"), 200)
+        self.assertEqual(self.sample("bearerd_configuration_refused"), 0)
+        self.assertEqual((self.handed_out("developer"), self.renewals("success"), self.handed_out("renamed")), (1, 1, 0))
+        self.assertEqual(self.sample("bearerd_upstream_requests_total", provider="coze-test"), 1)
+        self.assertNotIn('credential="pat"', self.daemon.get("/metrics").text)
+
     def test_outage(self):
         """The breaker opens, and says so."""
         def state():
