@@ -99,12 +99,47 @@ START_TEST(a_retry_after_is_kept)
 }
 END_TEST
 
+/* The other side asks for about as much as the pause would be, less the jitter. */
+START_TEST(no_jitter_is_taken_off_a_retry_after)
+{
+        struct breaker b = { 0 };
+
+        for (unsigned i = 0; i < 100; i++) {
+                b = (struct breaker){ 0 };
+                ck_assert(breaker_failed(&b, false, true, BREAKER_PAUSE_US, (mono_t){ 0 },
+                                         &dice.seam));
+                ck_assert_int_ge(b.retry_at.us, BREAKER_PAUSE_US);
+        }
+}
+END_TEST
+
+/* Several were under way; each of them is heard. */
+START_TEST(the_longest_retry_after_is_kept)
+{
+        struct breaker b = { 0 };
+        mono_t before;
+
+        ck_assert(breaker_failed(&b, false, true, 10 * US_PER_S, (mono_t){ 0 }, &dice.seam));
+        ck_assert(!breaker_failed(&b, false, true, US_PER_H, (mono_t){ US_PER_S }, &dice.seam));
+        ck_assert_int_ge(b.retry_at.us, US_PER_H + US_PER_S);
+        before = b.retry_at;
+        ck_assert(!breaker_failed(&b, false, true, 1, (mono_t){ 2 * US_PER_S }, &dice.seam));
+        ck_assert(!breaker_failed(&b, false, true, -1, (mono_t){ 2 * US_PER_S }, &dice.seam));
+        ck_assert_int_eq(b.retry_at.us, before.us);
+        ck_assert(breaker_sent(&b));
+        ck_assert(!breaker_failed(&b, false, true, US_PER_H, before, &dice.seam));
+        ck_assert_int_eq(b.state, BREAKER_HALF_OPEN); /* the probe is sent */
+}
+END_TEST
+
 static void add(TCase *tc) {
         fake_random_init(&dice, 1);
         tcase_add_test(tc, opens_after_failures_in_a_row);
         tcase_add_test(tc, one_probe_at_a_time);
         tcase_add_loop_test(tc, an_hour_of_outage, 0, 50);
         tcase_add_loop_test(tc, a_retry_after_is_kept, 0, N_ELEMENTS(pauses));
+        tcase_add_test(tc, no_jitter_is_taken_off_a_retry_after);
+        tcase_add_test(tc, the_longest_retry_after_is_kept);
 }
 
 CHECK_MAIN("breaker", add)

@@ -34,18 +34,32 @@ static int64_t breaker_pause(unsigned failed_probes, int64_t retry_after_us,
 
         if (pause > BREAKER_PAUSE_MAX_US)
                 pause = BREAKER_PAUSE_MAX_US;
+        pause -= (int64_t) random_below(random, (uint64_t) pause / 4 + 1);
         if (retry_after_us > BACKOFF_RETRY_AFTER_US)
                 retry_after_us = BACKOFF_RETRY_AFTER_US;
         if (retry_after_us > pause) /* all of it, and the jitter on top */
                 return retry_after_us +
                        (int64_t) random_below(random, (uint64_t) BREAKER_PAUSE_US + 1);
-        return pause - (int64_t) random_below(random, (uint64_t) pause / 4 + 1);
+        return pause;
+}
+
+/* What was under way when it opened has failed, too, and asks for a longer pause than the one
+ * that opened it. */
+static void breaker_defer(struct breaker *b, int64_t retry_after_us, mono_t now,
+                          const struct random *random) {
+        mono_t at = mono_add(now, breaker_pause(0, retry_after_us, random));
+
+        if (b->state == BREAKER_OPEN && mono_before(b->retry_at, at))
+                b->retry_at = at;
 }
 
 bool breaker_failed(struct breaker *b, bool probe, bool at_once, int64_t retry_after_us, mono_t now,
                     const struct random *random) {
-        if (b->state != BREAKER_CLOSED && !probe)
+        if (b->state != BREAKER_CLOSED && !probe) {
+                if (retry_after_us > 0)
+                        breaker_defer(b, retry_after_us, now, random);
                 return false;
+        }
         b->failures++;
         if (b->state == BREAKER_CLOSED) {
                 if (b->failures < BREAKER_FAILURES && !at_once)

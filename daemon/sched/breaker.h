@@ -53,7 +53,7 @@ bool breaker_answered(struct breaker *b);
 
 /* It has not. `at_once`: one such failure is enough. `retry_after_us` is -1 if not given. True: it
  * is open now, and was not, or its probe has failed. What was under way when it opened counts for
- * nothing more. */
+ * nothing more, but for the pause that it asks for. */
 bool breaker_failed(struct breaker *b, bool probe, bool at_once, int64_t retry_after_us, mono_t now,
                     const struct random *random);
 
