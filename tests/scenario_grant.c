@@ -1528,8 +1528,16 @@ START_TEST(an_idle_grant_is_small)
 }
 END_TEST
 
+/* In one process the tests come one after another. */
+static void forget(void) {
+        forgotten = 0;
+        quiet = 0;
+        again = (struct caller){ 0 };
+}
+
 static void add(TCase *tc) {
         world_prepare();
+        tcase_add_checked_fixture(tc, forget, NULL);
         tcase_set_timeout(tc, 60);
         tcase_add_test(tc, everything_is_durable_before_the_next_step);
         tcase_add_test(tc, never_two_refreshes_at_once);

@@ -64,6 +64,7 @@ static void serve(int fd) {
 static void start(void) {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
 
+        strcpy(dir, "/tmp/bearer-XXXXXX");
         ck_assert_ptr_nonnull(mkdtemp(dir));
         (void) snprintf(path, sizeof(path), "%s/s", dir);
         strcpy(address.sun_path, path);

@@ -95,6 +95,7 @@ START_TEST(one_crowd_costs_others_nothing)
 END_TEST
 
 static void add(TCase *tc) {
+        (void) unsetenv("CK_FORK"); /* what is remembered lasts as long as the process */
         tcase_add_checked_fixture(tc, set_up, tear_down);
         tcase_add_test(tc, by_id);
         tcase_add_test(tc, one_crowd_costs_others_nothing);

@@ -3,9 +3,6 @@
 #include <errno.h>
 #include <ftw.h>
 #include <grp.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/rsa.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +13,7 @@
 #include "base/text.h"
 #include "check_main.h"
 #include "conf/option.h"
+#include "rsa_key.h"
 
 /* Everything happens below one directory; "^" stands for it in the rows. */
 static char top[] = "/tmp/test_conf.XXXXXX";
@@ -76,18 +74,7 @@ static void put(const char *name, mode_t mode, const char *text) {
 }
 
 static void put_key(void) {
-        EVP_PKEY *pkey = EVP_RSA_gen(2048);
-        BIO *bio = BIO_new(BIO_s_mem());
-        char pem[8192];
-        int n;
-
-        ck_assert(pkey && bio);
-        ck_assert_int_eq(PEM_write_bio_PKCS8PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL), 1);
-        n = BIO_read(bio, pem, sizeof(pem));
-        ck_assert_int_gt(n, 0);
-        put_bytes("key.pem", 0600, pem, (size_t) n);
-        BIO_free(bio);
-        EVP_PKEY_free(pkey);
+        put_bytes("key.pem", 0600, RSA_KEY, strlen(RSA_KEY));
 }
 
 static void make_top(void) {

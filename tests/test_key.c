@@ -3,11 +3,11 @@
 #include <errno.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/rsa.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "check_main.h"
+#include "rsa_key.h"
 
 #define PEM_MAX (4 * KEY_FILE_MAX)
 
@@ -48,9 +48,17 @@ static void write_pem(EVP_PKEY *pkey, char kind, char *ret) {
         BIO_free(bio);
 }
 
+static EVP_PKEY *read_pem(const char *pem) {
+        BIO *bio = BIO_new_mem_buf(pem, -1);
+        EVP_PKEY *pkey = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+
+        BIO_free(bio);
+        return pkey;
+}
+
 static void make_keys(void) {
-        rsa = EVP_RSA_gen(2048);
-        small = EVP_RSA_gen(1024);
+        rsa = read_pem(RSA_KEY);
+        small = read_pem(RSA_KEY_SMALL);
         ec = EVP_EC_gen("P-256");
         ed25519 = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
         ck_assert(rsa && small && ec && ed25519);

@@ -9,6 +9,11 @@ static const char canary[] = "canary-0123456789-abcdefghijklmnopqrstuvwxyz";
 static char released[256];
 static size_t released_len;
 
+static void forget(void) {
+        released_len = 0;
+        secret_release_hook = NULL;
+}
+
 static void remember(const void *bytes, size_t capacity) {
         released_len = capacity < sizeof(released) ? capacity : sizeof(released);
         memcpy(released, bytes, released_len);
@@ -105,6 +110,7 @@ START_TEST(fingerprint)
 END_TEST
 
 static void add(TCase *tc) {
+        tcase_add_checked_fixture(tc, forget, forget);
         tcase_add_test(tc, nothing_of_it_is_left);
         tcase_add_test(tc, what_was_cut_off_is_gone_too);
         tcase_add_test(tc, it_never_grows);

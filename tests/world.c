@@ -2,30 +2,20 @@
 
 #include <check.h>
 #include <inttypes.h>
-#include <openssl/pem.h>
-#include <openssl/rsa.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "rsa_key.h"
+
 static struct key *world_key;
 static struct secret *world_secret;
 
 void world_prepare(void) {
-        EVP_PKEY *pkey = EVP_RSA_gen(2048);
-        BIO *bio = BIO_new(BIO_s_mem());
-        char *pem;
-        long len;
-        int r;
-
-        r = PEM_write_bio_PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL);
-        len = BIO_get_mem_data(bio, &pem);
         world_secret = secret_new("hush-hush", 9);
-        if (r != 1 || key_parse(pem, (size_t) len, NULL, &world_key) < 0 || !world_secret)
+        if (key_parse(RSA_KEY, strlen(RSA_KEY), NULL, &world_key) < 0 || !world_secret)
                 abort(); /* no test can do without */
-        BIO_free(bio);
-        EVP_PKEY_free(pkey);
 }
 
 static void world_conf(struct world *w) {
