@@ -2,10 +2,6 @@
 /*
  * A client: a socket, the tokens that came from there, the questions under way
  *
- * A flight is one question to the daemon. Threads that want what it brings wait for it (flight_wait);
- * callbacks that want it hang on one of the loop's. A flight of a thread is never waited for by the
- * loop, nor the other way round: the thread of the loop may be the one that waits.
- *
  * Threading: bearer_lock, for everything here but client->number and client->timeout_ms.
  */
 
@@ -31,24 +27,6 @@ struct entry {
         uint64_t rejections;              /* so far */
         int64_t since_us;
         char key[]; /* credential and request_key() */
-};
-
-struct flight {
-        struct flight *next;
-        struct bearer *client;
-        unsigned refs;
-        struct exchange x;
-        char *name;                /* owned */
-        struct bearer_request *rq; /* owned: a copy */
-        int64_t until_us;
-        uint64_t rejections; /* of the entry, when it asked */
-        bool soft;           /* the token is good, it was time to ask */
-        bool loop;           /* driven by bearer_process() */
-        bool done;
-        bool final;             /* the daemon has answered: it holds for all who wait */
-        struct failure failure; /* failure.r: 0 or how it ended */
-        pthread_cond_t ended;   /* never destroyed: in a forked child nobody leaves it any more */
-        struct bearer_call *calls; /* of a flight of the loop */
 };
 
 struct bearer_call {
@@ -102,21 +80,11 @@ void client_describe(const struct wire_answer *a, char text[CLIENT_DESCRIPTION_S
 
 struct key client_key(const struct bearer *client, const char *name,
                       const struct bearer_request *rq);
+struct entry *client_entry(struct bearer *client, const struct key *k); /* borrowed; or NULL */
+struct entry *client_entry_make(struct bearer *client, const struct key *k, int64_t now_us);
+void client_drop_body(struct bearer *client, struct entry *e);        /* nobody gets it any more */
 struct body *client_find(struct bearer *client, const struct key *k); /* borrowed; or NULL */
 int64_t client_limit_us(const struct bearer *client, const struct bearer_request *rq);
-
-/* One under way that brings the same, and waits as long for it; or NULL. */
-struct flight *flight_find(struct bearer *client, const struct key *k,
-                           const struct bearer_request *rq, bool loop);
-int flight_new(struct bearer *client, const struct key *k, const struct bearer_request *rq,
-               int64_t now_us, int64_t until_us, bool soft, bool loop,
-               struct flight **ret); /* 0, -ENOMEM, -EINVAL */
-struct flight *flight_unref(struct flight *f);
-
-/* An exchange is over: `r` is 1 with *answer, which it releases, or a negative errno. True: the flight is
- * over, too. What came is kept, or the failure noted, and those who wait are woken. False: the answer is of
- * no use any more, and it has asked anew. */
-bool flight_end(struct flight *f, int r, struct wire_answer *answer);
 
 /* Something has happened to the token `name` + `rest` in memory: it is asked for anew at its next use,
  * unless it has this fingerprint. */

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "client/libbearer/client.h"
+#include "client/libbearer/flight.h"
 
 static void get_sleep(int fd, short events, int64_t us) {
         struct pollfd p = { .fd = fd, .events = events };

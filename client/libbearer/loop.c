@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "client/libbearer/client.h"
+#include "client/libbearer/flight.h"
 
 void loop_close(struct bearer *client) {
         if (client->epoll_fd >= 0)

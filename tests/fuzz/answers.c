@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "client/libbearer/client.h"
+#include "client/libbearer/flight.h"
 #include "client/libbearer/json.h"
 
 static int answered_with;
