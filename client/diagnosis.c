@@ -9,6 +9,7 @@
 
 #include "client/advice.h"
 #include "client/message.h"
+#include "client/mistake.h"
 #include "client/words.h"
 
 #define N_ELEMENTS(a) (sizeof(a) / sizeof((a)[0]))
@@ -161,13 +162,15 @@ static bool is_one_of(const char *name, const char *const *names) {
 static void put_member(char *ret, size_t size, struct json_object *fact, const char *name) {
         static const char *const times[] = { "not_before", "not_after", "now", "expires_at", NULL };
         static const char *const spans[] = { "skew_s", "left_s", "lifetime_s", "waited_s", NULL };
-        char span[WORDS_SPAN_SIZE];
+        char span[WORDS_SPAN_SIZE], text[DIAGNOSIS_TEXT_SIZE];
         int64_t number;
 
         if (strcmp(name, "refusal") == 0)
                 put_refusal(ret, size, fact);
         else if (strcmp(name, "other") == 0)
                 put(ret, size, "%s", fact_is(fact, "provider", "coze.cn") ? "coze.com" : "coze.cn");
+        else if (fact_text(fact, name) && strcmp(name, "message") == 0)
+                put_text(ret, size, mistake_translate(fact_text(fact, name), text, sizeof(text)));
         else if (fact_text(fact, name))
                 put_text(ret, size, fact_text(fact, name));
         else if (!fact_number(fact, name, &number))

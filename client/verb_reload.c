@@ -4,6 +4,7 @@
 
 #include "client/ask.h"
 #include "client/message.h"
+#include "client/mistake.h"
 #include "client/protocol.h"
 #include "client/words.h"
 
@@ -13,7 +14,7 @@
 static int reload_explain(const struct call *call, const struct wire_answer *answer) {
         AUTO(ask_json_putp) struct json_object *o = ask_json(answer);
         struct json_object *problems;
-        char text[ASK_SENTENCE_SIZE];
+        char text[ASK_SENTENCE_SIZE], translated[ASK_SENTENCE_SIZE];
         size_t n;
 
         if (answer->status != 400 || !json_object_object_get_ex(o, "problems", &problems) ||
@@ -24,7 +25,8 @@ static int reload_explain(const struct call *call, const struct wire_answer *ans
                 const char *problem = json_object_get_string(
                         json_object_array_get_idx(problems, i));
 
-                say("%s", words_clean(problem ? problem : "?", text, sizeof(text)));
+                (void) mistake_translate(problem ? problem : "?", translated, sizeof(translated));
+                say("%s", words_clean(translated, text, sizeof(text)));
         }
         say(_("the configuration was not taken; the old one stays in force"));
         return EXIT_FAILED;
@@ -52,7 +54,7 @@ static size_t reload_print(struct json_object *part, const char *noun, const cha
 
 static void reload_print_warnings(struct json_object *o) {
         struct json_object *list;
-        char text[ASK_SENTENCE_SIZE];
+        char text[ASK_SENTENCE_SIZE], translated[ASK_SENTENCE_SIZE];
 
         if (!json_object_object_get_ex(o, "warnings", &list) ||
             !json_object_is_type(list, json_type_array))
@@ -60,7 +62,8 @@ static void reload_print_warnings(struct json_object *o) {
         for (size_t i = 0; i < json_object_array_length(list); i++) {
                 const char *warning = json_object_get_string(json_object_array_get_idx(list, i));
 
-                say(_("warning: %s"), words_clean(warning ? warning : "?", text, sizeof(text)));
+                (void) mistake_translate(warning ? warning : "?", translated, sizeof(translated));
+                say(_("warning: %s"), words_clean(translated, text, sizeof(text)));
         }
 }
 

@@ -413,6 +413,34 @@ class Sentences(Chinese):
         self.assertIn("扣子的原话：HTTP 503: busy [2J; logid L1\n", err)
         self.assertIn("请在 1小时1分钟后重试\n", err)
 
+    def test_mistakes(self):
+        """What the daemon says of a configuration: the place stays, the sentence is translated, the unknown is not."""
+        place = "/etc/bearerd/bearerd.conf:5: [credential bot] type: "
+        mistakes = (
+            (place + "must be one of pat, sat, jwt", place + "必须是其中之一：pat, sat, jwt"),
+            (place + 'must be one of pat, sat, jwt; did you mean "jwt"?', place + "必须是其中之一：pat, sat, jwt；是不是“jwt”？"),
+            (place + 'no such key in a [daemon] section; did you mean "a" or "b"?',
+             place + "[daemon] 里没有这个配置项；是不是“a”或“b”？"),
+            (place + "must be whole seconds; a comment behind a value starts with ';', not '#'",
+             place + "必须是整秒；写在值后面的注释要以 ';' 开头，不是 '#'"),
+            (place + "the default, 5, must lie between 1s and 1h", place + "默认值 5：必须在 1s 和 1h 之间"),
+            (place + "/x/k holds a secret but others can read it (mode 0644): chmod 600 /x/k",
+             place + "/x/k 存有密钥，但其他用户可以读取（权限 0644）：chmod 600 /x/k"),
+            ("must be yes or no", "必须是 yes 或 no"),
+            (place + "is longer than %n%s bytes", place + "超过 %n%s 字节"),
+            (place + "must lie between {2} and {1}", place + "必须在 {2} 和 {1} 之间"),
+            *((text, text) for text in (place + "must be whole seconds!", place + "xmust be yes or no", place, ": ", ";", "",
+                                        'x; did you mean "y"?', place + 'never heard of; did you mean "y"?', "{1}", "y" * 900)))
+        daemon = self.daemon({})
+        daemon.routes["POST /v1/reload"] = answer(400, {"error": "invalid_request", "error_description": "no",
+                                                        "problems": [english for english, _ in mistakes]})
+        lines = self.said("reload", code=1).splitlines()
+        self.assertEqual(lines[:-1], [f"bearerctl: {chinese}" for _, chinese in mistakes])
+        english = self.run_ctl("reload", env={"LANGUAGE": ""})[2].splitlines()
+        self.assertEqual(english[:-1], [f"bearerctl: {text}" for text, _ in mistakes])
+        daemon.routes["POST /v1/reload"] = answer(body={"warnings": [place + "is empty"]})
+        self.assertIn(f"bearerctl: 警告：{place}是空的\n", self.run_ctl("reload")[2])
+
     def test_explain(self):
         access = {"pid": 4242, "uid": 4294967294, "gid": 7, "groups": [4, 24], "unit": "app.service",
                   "connect": {"allowed": True, "explanation": "it is connected"},

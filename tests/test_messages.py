@@ -131,19 +131,19 @@ class Sentences(unittest.TestCase):
         self.assertEqual(set(listed), {place.split(":")[0] for place in marked().values()})
 
 
+def literals(source):
+    """Texts, with the macros that stand between their parts."""
+    for name, text in re.findall(r'^#define (\w+)(?: +|\s*\\\n\s*)"([^"]*)"$', source, re.MULTILINE):
+        source = re.sub(rf"\b{name}\b", lambda m, text=text: f'"{text}"', source)
+    return {text for _, text, _ in texts(source)}
+
+
 class Advice(unittest.TestCase):
     """What the daemon advises about refusals, client/advice.c knows."""
 
-    def literals(self, source):
-        """Texts, with the macros that stand between their parts."""
-        macros = dict(re.findall(r'^#define (\w+) +"([^"]*)"$', source, re.MULTILINE))
-        for name, text in macros.items():
-            source = re.sub(rf"\b{name}\b", lambda m, text=text: f'"{text}"', source)
-        return {text for _, text, _ in texts(source)}
-
     def test_all_is_known(self):
         source = (TREE / "daemon" / "provider" / "coze_refusal.c").read_text()
-        advised = {text for text in self.literals(source) if len(text) > 36 and SENTENCE.search(text)}
+        advised = {text for text in literals(source) if len(text) > 36 and SENTENCE.search(text)}
         known = {text for _, text, calls in texts((TREE / "client" / "advice.c").read_text()) if calls[:1] == ("N_",)}
         self.assertGreater(len(advised), 20)
         self.assertEqual(advised, known, "the sentences differ")
@@ -151,7 +151,22 @@ class Advice(unittest.TestCase):
     def test_clock(self):
         beginning = re.search(r'^#define ADVICE_CLOCK "([^"]+)"', (TREE / "client" / "advice.c").read_text(), re.MULTILINE)[1]
         source = (TREE / "daemon" / "provider" / "coze_answer.c").read_text()
-        self.assertTrue(any(text.startswith(beginning) for text in self.literals(source)))
+        self.assertTrue(any(text.startswith(beginning) for text in literals(source)))
+
+
+class Mistakes(unittest.TestCase):
+    """What client/mistake.c knows, the daemon says of configurations."""
+
+    def test_is_said(self):
+        files = [*sorted((TREE / "daemon" / "conf").glob("*.[ch]")), TREE / "daemon/base/file.c", TREE / "daemon/base/key.c"]
+        said = "\0".join(FORMAT.sub(what, text.replace("%%", "\1")).replace("\1", "%") for what in ("\0", "user", "group")
+                         for f in files for text in literals(f.read_text()))
+        known = [text for _, text, calls in texts((TREE / "client" / "mistake.c").read_text()) if calls[:1] == ("N_",)]
+        self.assertGreater(len(known), 50)
+        for text in known:
+            for part in re.split(r"\{\d\}|; |: ", text):  # what is put together of parts
+                if re.search("[a-z]{3}", part):
+                    self.assertTrue(part in said, f"{text}: the daemon does not say so any more: {part}")
 
 
 class Units(unittest.TestCase):
