@@ -726,6 +726,9 @@ f0, f1, f2, f3: HTTP 503: busy; logid L0 (2h ago)
             for line in notes.splitlines():
                 self.assertLessEqual(width(line), max(min(columns, 80), 27), out)  # f0, f1, f2 and 2 more: HTTP
         self.assertIn(wide["name"], out)
+        for columns in range(36, 80):  # a column is there, or not, but never too narrow to be read
+            titles = self.on_terminal(columns, "status").splitlines()[0]
+            self.assertNotRegex(titles, r"(?<!\w)\w{0,2}~", columns)
 
     def test_chinese_is_wrapped(self):
         """Between characters, but not before punctuation."""
