@@ -308,7 +308,8 @@ class Recipe(Bot):
     """What holds in every language.
 
     driver() is a program that makes a client for each different line of its input, "NAME" or "NAME SUBJECT", has it
-    authorize a request as the SDK does, and prints "token TOKEN" or "error MESSAGE". snippet() is the README's code
+    authorize a request as the SDK does, and prints "token TOKEN" or "error MESSAGE"; "!NAME": after it has been told that
+    the last token was refused. snippet() is the README's code
     and a line that prints the client's base URL and its header.
     """
 
@@ -373,6 +374,14 @@ class Recipe(Bot):
                 process.stdin.flush()
                 self.assertEqual(process.stdout.readline(), f"token {token}\n")
             process.stdin.close()
+
+    def test_reject(self):
+        first, second, third, again = self.ask("bot", "bot", "!bot", "bot")
+        self.assertEqual((first, third), (second, again))
+        self.assertNotEqual(first, third)
+        self.assertEqual(third, f"token {self.daemon.token('bot').token}")
+        self.assertEqual(self.emulator.requests(), 2)
+        self.daemon.secrets.add(first.split()[1])
 
     def test_says_what_the_daemon_says(self):
         sentence = "bearerctl list shows those you may use"
@@ -451,8 +460,11 @@ from bearerd_auth import BearerdAuth, BearerdError
 
 clients = {}
 for line in sys.stdin:
+    refused, line = line.startswith("!"), line.lstrip("!")
     if line not in clients:
         clients[line] = Coze(BearerdAuth(*line.rstrip("\\n").split(" ", 1)))
+    if refused:
+        clients[line].auth.reject()
     try:
         print("token", clients[line].authorization().split()[1], flush=True)
     except BearerdError as e:
@@ -493,11 +505,14 @@ import { CozeAPI } from '@coze/api';
 import { bearerd } from './bearerd.mjs';
 
 const clients = {};
+const refusing = async () => ({ data: { code: 4100 } });
 for await (const line of readline.createInterface({ input: process.stdin })) {
-  const [, name, subject] = /^(\\S+)(?: (.*))?$/.exec(line);
-  clients[line] ??= new CozeAPI({ token: bearerd(name, subject) });
+  const [, refused, name, subject] = /^(!?)(\\S+)(?: (.*))?$/.exec(line);
+  const client = (clients[line.slice(refused.length)] ??= new CozeAPI({ token: bearerd(name, subject) }));
   try {
-    console.log('token', (await clients[line].authorization()).split(' ')[1]);
+    const authorization = await client.authorization();
+    if (refused) await client.token.renewed(refusing)({ headers: { authorization } });
+    console.log('token', (await client.authorization()).split(' ')[1]);
   } catch (e) {
     console.log('error', e.message);
   }
@@ -696,12 +711,17 @@ import (
 
 func main() {
 	clients := map[string]coze.CozeAPI{}
+	auths := map[string]*bearerd.Auth{}
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
-		line := lines.Text()
+		line := strings.TrimPrefix(lines.Text(), "!")
 		if _, made := clients[line]; !made {
 			name, subject, _ := strings.Cut(line, " ")
-			clients[line] = coze.NewCozeAPI(bearerd.New(name, subject))
+			auths[line] = bearerd.New(name, subject)
+			clients[line] = coze.NewCozeAPI(auths[line])
+		}
+		if line != lines.Text() {
+			auths[line].Reject()
 		}
 		header, err := clients[line].Authorization()
 		if err != nil {
@@ -804,11 +824,19 @@ public class Driver {
   public static void main(String[] arguments) throws IOException {
     BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
     Map<String, CozeAPI> clients = new HashMap<>();
+    Map<String, BearerdAuth> auths = new HashMap<>();
     for (String line; (line = in.readLine()) != null; ) {
-      String[] words = line.split(" ", 2);
-      BearerdAuth auth =
-          words.length > 1 ? new BearerdAuth(words[0], words[1]) : new BearerdAuth(words[0]);
-      clients.putIfAbsent(line, new CozeAPI.Builder().auth(auth).build());
+      boolean refused = line.startsWith("!");
+      line = refused ? line.substring(1) : line;
+      if (!clients.containsKey(line)) {
+        String[] words = line.split(" ", 2);
+        auths.put(
+            line, words.length > 1 ? new BearerdAuth(words[0], words[1]) : new BearerdAuth(words[0]));
+        clients.put(line, new CozeAPI.Builder().auth(auths.get(line)).build());
+      }
+      if (refused) {
+        auths.get(line).reject();
+      }
       try {
         System.out.println("token " + clients.get(line).authorization().split(" ")[1]);
       } catch (RuntimeException e) {

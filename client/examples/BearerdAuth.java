@@ -9,6 +9,8 @@ import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
 import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.util.concurrent.locks.LockSupport;
 
 /**
@@ -20,6 +22,8 @@ import java.util.concurrent.locks.LockSupport;
  * </pre>
  *
  * The SDK asks before each request. The daemon answers from memory, so keep no copy of the token.
+ * When the API refuses it (codes 4100 and 700012006), say because it was revoked, call reject() and
+ * try again.
  */
 public class BearerdAuth extends Auth {
   private static final String SOCKET =
@@ -27,7 +31,9 @@ public class BearerdAuth extends Auth {
 
   private static final long PATIENCE = 2_000_000_000L; // ns for a daemon that is being restarted
 
-  private final String request;
+  private final String path;
+  private volatile String last = "";
+  private volatile String rejected = "";
 
   public BearerdAuth(String credential) {
     this(credential, "");
@@ -35,16 +41,30 @@ public class BearerdAuth extends Auth {
 
   /** The tokens of one end user (subject) below a credential. */
   public BearerdAuth(String credential, String subject) {
-    request =
-        "GET /v1/token/" + encode(credential) + "?subject=" + encode(subject) + " HTTP/1.1\r\n"
-            + "Host: localhost\r\nAccept: text/plain\r\nConnection: close\r\n\r\n";
+    path = "/v1/token/" + encode(credential) + "?subject=" + encode(subject);
+  }
+
+  /** The API has refused the last token: the next one is another. */
+  public void reject() {
+    try {
+      byte[] hash = MessageDigest.getInstance("SHA-256").digest(last.getBytes(StandardCharsets.UTF_8));
+      rejected = String.format("&rejected=%016x", ByteBuffer.wrap(hash).getLong());
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException(e); // every Java has it
+    }
   }
 
   @Override
   public String token() {
     for (long begin = System.nanoTime(); ; LockSupport.parkNanos(100_000_000)) {
       try {
-        return ask();
+        String told = rejected;
+        String token = ask(told);
+        last = token;
+        if (rejected.equals(told)) {
+          rejected = "";
+        }
+        return token;
       } catch (IOException e) {
         if (System.nanoTime() - begin > PATIENCE) {
           throw new UncheckedIOException("no answer from bearerd at " + SOCKET, e);
@@ -53,7 +73,10 @@ public class BearerdAuth extends Auth {
     }
   }
 
-  private String ask() throws IOException {
+  private String ask(String told) throws IOException {
+    String request =
+        "GET " + path + told + " HTTP/1.1\r\n"
+            + "Host: localhost\r\nAccept: text/plain\r\nConnection: close\r\n\r\n";
     String answer;
     try (SocketChannel channel = SocketChannel.open(StandardProtocolFamily.UNIX)) {
       channel.connect(UnixDomainSocketAddress.of(SOCKET));

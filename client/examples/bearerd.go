@@ -2,11 +2,13 @@
 //
 //	api := coze.NewCozeAPI(bearerd.New("bot", ""), coze.WithBaseURL("https://api.coze.cn"))
 //
-// The SDK asks before each request. The daemon answers from memory, so keep no copy of the token.
+// The SDK asks before each request. The daemon answers from memory, so keep no copy of the token. When the API refuses it
+// (codes 4100 and 700012006), say because it was revoked, call Reject and try again.
 package bearerd
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -23,6 +26,9 @@ const patience = 2 * time.Second // for a daemon that is being restarted
 type Auth struct {
 	url    string
 	client http.Client
+
+	mutex          sync.Mutex
+	last, rejected string
 }
 
 // New makes an Auth; the empty subject is the credential itself.
@@ -42,9 +48,32 @@ func New(credential, subject string) *Auth {
 	}
 }
 
+// Reject says that the API has refused the last token: the next one is another.
+func (a *Auth) Reject() {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	a.rejected = fmt.Sprintf("&rejected=%.8x", sha256.Sum256([]byte(a.last)))
+}
+
 // Token returns a token that is still good.
 func (a *Auth) Token(ctx context.Context) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url, nil)
+	a.mutex.Lock()
+	rejected := a.rejected
+	a.mutex.Unlock()
+	token, err := a.ask(ctx, a.url+rejected)
+	if err != nil {
+		return "", err
+	}
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	if a.last = token; a.rejected == rejected {
+		a.rejected = ""
+	}
+	return token, nil
+}
+
+func (a *Auth) ask(ctx context.Context, url string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return "", err
 	}

@@ -5,9 +5,11 @@
 
     coze = Coze(auth=BearerdAuth("bot"), base_url="https://api.coze.cn")
 
-cozepy asks before each request. The daemon answers from memory, so keep no copy of the token.
+cozepy asks before each request. The daemon answers from memory, so keep no copy of the token. When the API refuses it
+(a CozeAPIError with the code 4100 or 700012006), say because it was revoked, call reject() of BearerdAuth and try again.
 """
 
+import hashlib
 import http.client
 import json
 import os
@@ -39,13 +41,19 @@ class BearerdAuth(cozepy.SyncAuth):
 
     def __init__(self, credential, subject=""):
         self.path = f"/v1/token/{quote(credential, safe='')}?subject={quote(subject, safe='')}"
+        self.last = self.rejected = ""
+
+    def reject(self):
+        """The API has refused the last token: the next one is another."""
+        self.rejected = "&rejected=" + hashlib.sha256(self.last.encode()).hexdigest()[:16]
 
     @property
     def token(self):
         end = time.monotonic() + PATIENCE
         while True:
             try:
-                return self.ask()
+                self.last, self.rejected = self.ask(), ""
+                return self.last
             except OSError as e:
                 if time.monotonic() > end:
                     raise BearerdError(f"no answer from bearerd at {SOCKET}: {e}") from e
@@ -54,7 +62,7 @@ class BearerdAuth(cozepy.SyncAuth):
     def ask(self):
         connection = Connection("localhost", timeout=60)
         try:
-            connection.request("GET", self.path, headers={"Accept": "text/plain"})
+            connection.request("GET", self.path + self.rejected, headers={"Accept": "text/plain"})
             response = connection.getresponse()
             body = response.read().decode()
         finally:
