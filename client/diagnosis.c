@@ -316,6 +316,8 @@ static const struct rule {
         { "name", "unknown_name", NULL, 0, 0, "name_server",
           N_("The name server in use hides it, as some of companies, schools and filters do: compare getent hosts "
              "{host} with another machine.") },
+        { "name", "unknown_name", NULL, BUILT_IN, 0, "network",
+          N_("There is no network, or no name server in /etc/resolv.conf: does getent hosts debian.org work?") },
         { "name", "no_name_service", NULL, 0, 0, "network",
           N_("There is no network, or no name server in /etc/resolv.conf: does getent hosts debian.org work?") },
         { "name", "timeout", NULL, 0, 0, "network",

@@ -37,6 +37,7 @@ struct check {
         struct json_object *list; /* for a program; NULL: for people */
         size_t n[DIAGNOSIS_RESULT_MAX];
         bool own, upstream;         /* where the failures are */
+        char told[256];             /* of the last failure: what it was, and its causes */
         bool ranked;                /* some failure may have more than one cause */
         struct json_object *judged; /* a result for each credential */
         char *socket;               /* of the daemon whose configuration this is */
@@ -54,7 +55,28 @@ static const struct {
         [DIAGNOSIS_FAIL] = { N_("FAIL"), COLOUR_BAD },
 };
 
-static void check_print(const struct check *c, const struct diagnosis *d) {
+/* The same trouble of another host or credential as just before, with the same causes? */
+static bool check_is_told(struct check *c, struct json_object *fact, const struct diagnosis *d) {
+        const char *provider = ask_is(fact, "check", "credential") ? ask_text(fact, "provider")
+                                                                   : NULL;
+        char told[sizeof(c->told)];
+        size_t len;
+        bool same;
+
+        (void) snprintf(told, sizeof(told), "%s %s %s:", ask_text(fact, "check"),
+                        ask_text(fact, "problem") ? ask_text(fact, "problem") : "",
+                        provider ? provider : "");
+        for (size_t i = 0; i < d->n_causes; i++) {
+                len = strlen(told);
+                (void) snprintf(told + len, sizeof(told) - len, " %s", d->causes[i].id);
+        }
+        same = d->n_causes > 1 && strcmp(told, c->told) == 0;
+        if (d->result == DIAGNOSIS_FAIL)
+                strcpy(c->told, told);
+        return same;
+}
+
+static void check_print(struct check *c, struct json_object *fact, const struct diagnosis *d) {
         const enum colour colour = c->screen.colour ? check_marks[d->result].colour : COLOUR_NONE;
         int at;
 
@@ -63,6 +85,10 @@ static void check_print(const struct check *c, const struct diagnosis *d) {
         (void) printf("%s", screen_colour_off(colour));
         at += table_print_label(d->title, CHECK_TITLE);
         table_wrap(&c->screen, d->found, at, CHECK_INDENT);
+        if (check_is_told(c, fact, d)) {
+                (void) printf("%*s-> %s\n", CHECK_MARK, "", _("As above."));
+                return;
+        }
         for (size_t i = 0; i < d->n_causes; i++) {
                 at = printf("%*s", CHECK_MARK, "");
                 if (d->n_causes > 1)
@@ -143,7 +169,7 @@ static bool check_take(struct check *c, struct json_object *fact) {
                 json_object_object_add(c->judged, ask_text(fact, "credential"),
                                        json_object_new_string(ask_text(fact, "result")));
         if (!c->list)
-                check_print(c, &d);
+                check_print(c, fact, &d);
         else if (check_add_causes(fact, &d) == 0 && json_object_array_add(c->list, fact) == 0)
                 return true; /* the list's */
         json_object_put(fact);

@@ -64,7 +64,7 @@ static const struct {
         { JWT CN "\"result\":\"ok\",\"lifetime_s\":900", "", "" },
 
         /* the way */
-        { "\"check\":\"name\"," CN FAIL("unknown_name"), "name_server",
+        { "\"check\":\"name\"," CN FAIL("unknown_name"), "name_server network",
           "getent hosts api.coze.cn" },
         { "\"check\":\"name\"," OWN FAIL("unknown_name"), "url name_server",
           "https://here.example" },

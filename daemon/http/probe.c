@@ -475,6 +475,22 @@ static void probe_look_up(struct probe *p) {
         free(request);
 }
 
+/* Once is enough to wait for a name service that does not answer. */
+static void probe_look_up_all(struct probe *probes, size_t n) {
+        const struct probe *before = NULL;
+
+        for (size_t i = 0; i < n; i++) {
+                if (probes[i].problem != PROBE_NO_NAME_SERVICE)
+                        continue;
+                if (before)
+                        memcpy(probes[i].detail, before->detail, sizeof(probes[i].detail));
+                else
+                        probe_look_up(&probes[i]);
+                if (probes[i].problem == PROBE_NO_NAME_SERVICE)
+                        before = &probes[i];
+        }
+}
+
 /* --- all of them --- */
 
 /* Until each has ended; libcurl's time-outs see to that. */
@@ -517,13 +533,8 @@ static int probe_run_some(struct probe *probes, size_t n, const struct clock *cl
                 flight_end(&flights[i], multi);
         curl_multi_cleanup(multi);
         free(flights);
-        for (size_t i = 0; i < n && r == 0; i++) {
-                if (probes[i].problem != PROBE_NO_NAME_SERVICE)
-                        continue;
-                probe_look_up(&probes[i]);
-                if (probes[i].problem == PROBE_NO_NAME_SERVICE)
-                        break; /* once is enough to wait for it */
-        }
+        if (r == 0)
+                probe_look_up_all(probes, n);
         return PASS(r);
 }
 

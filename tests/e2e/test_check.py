@@ -381,6 +381,14 @@ class Credentials(Check):
         self.assertEqual(self.causes(fact), causes, fact)
         return fact
 
+    def test_the_same_again(self):
+        """What is wrong with each of many is explained once."""
+        bots = "".join(self.bot(public_key_id="x" * 43).replace("[credential bot]", f"[credential bot{i}]") for i in range(3))
+        self.write(self.provider() + bots)
+        text = self.run_check().stdout
+        self.assertEqual((text.count("FAIL  bot"), text.count("1. It is for another server"), text.count("-> As above.")),
+                         (3, 1, 2))
+
     def test_wrong_key_id(self):
         self.refused(self.provider() + self.bot(public_key_id="x" * 43),
                      ["region", "public_key_id", "public_key", "client_id", "private_key"])
