@@ -149,6 +149,7 @@ class Booted(unittest.TestCase):
         run("systemctl", "start", "bearerd.socket", "bearerd.service")
 
     def log(self):
+        run("journalctl", "--sync")
         return run("journalctl", "--no-pager", "-n", "40", "-u", "bearerd.service").stdout
 
     def token(self, *command):
