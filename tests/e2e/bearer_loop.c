@@ -1,5 +1,5 @@
 /*
- * An event loop on libbearer, until standard input ends: some calls at a time, and some that are cancelled
+ * An event loop on libbearer, until standard input ends: some calls at a time, some that are cancelled, and a watch
  *
  *   bearer_loop SOCKET CREDENTIAL
  */
@@ -16,7 +16,7 @@
 
 static struct bearer *client;
 static const char *credential;
-static long tokens, asked, changes, failures;
+static long tokens, asked, changes, events, failures;
 static int under_way;
 static char last[17], rejected[17];
 static intptr_t rejections;
@@ -49,6 +49,15 @@ static void answered(void *user, int r, struct bearer_token *token) {
         }
 }
 
+static void happened(void *user, int r, const struct bearer_event *event) {
+        (void) user;
+        if (r < 0 || !*bearer_event_json(event)) {
+                fprintf(stderr, "%s\n", bearer_error_text());
+                failures++;
+        }
+        events++;
+}
+
 static void ask(void) {
         struct bearer_call *call;
         int r = bearer_get_async(client, credential, NULL, answered, (void *) rejections, &call);
@@ -71,6 +80,8 @@ int main(int argc, char **argv) {
         if (argc != 3 || bearer_new(&client, argv[1]) < 0)
                 return 2;
         credential = argv[2];
+        if (bearer_watch(client, credential, happened, NULL, NULL) < 0)
+                return 2;
         fds[1].fd = bearer_fd(client);
         do {
                 if (under_way < CALLS)
@@ -80,6 +91,10 @@ int main(int argc, char **argv) {
                         failures++;
         } while (!fds[0].revents);
         bearer_free(client);
-        printf("%ld tokens\n", tokens);
+        if (events == 0) {
+                fprintf(stderr, "no event\n");
+                failures++;
+        }
+        printf("%ld tokens, %ld events\n", tokens, events);
         return failures ? 1 : 0;
 }

@@ -67,18 +67,24 @@ class Restarts(EndToEnd):
             config_file = {self.emulator.console_file("developer")}
         """
 
-    def run_through_restarts(self, name, sanitizer):
-        path = program(name, sanitizer)
-        self.emulator.lifetime(LIFETIME_S)
+    def launch(self, name, sanitizer):
+        """The process, and the file of what it complains of: no pipe, that could be full."""
+        errors = self.directory / f"{sanitizer}.errors"
         environment = dict(ENVIRONMENT, TSAN_OPTIONS="halt_on_error=1 die_after_fork=0", ASAN_OPTIONS="detect_leaks=1")
-        errors = self.directory / "errors"  # no pipe, that could be full
         with open(errors, "wb") as f:
-            process = subprocess.Popen([path, self.daemon.socket, "bot"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                       stderr=f, text=True, env=environment)
+            return subprocess.Popen([program(name, sanitizer), self.daemon.socket, "bot"], stdin=subprocess.PIPE,
+                                    stdout=subprocess.PIPE, stderr=f, text=True, env=environment), errors
+
+    def through_restarts(self, name):
+        """With both sanitizers at the same time."""
+        self.emulator.lifetime(LIFETIME_S)
+        launched = [self.launch(name, sanitizer) for sanitizer in SANITIZERS]
         for i in range(RESTARTS):
             before = self.emulator.requests()
-            eventually(lambda: process.poll() is not None or self.emulator.requests() > before, "a token is renewed")
-            self.assertIsNone(process.poll(), errors.read_text()[:2000])
+            eventually(lambda: any(process.poll() is not None for process, _ in launched) or
+                       self.emulator.requests() > before, "a token is renewed")
+            for process, errors in launched:
+                self.assertIsNone(process.poll(), errors.read_text()[:2000])
             if i % 2:
                 self.daemon.kill()  # and no answer to whoever waits
                 self.daemon.start()
@@ -88,27 +94,19 @@ class Restarts(EndToEnd):
                 self.daemon.process.send_signal(signal.SIGSTOP)  # it hangs
                 time.sleep(STOPPED_S)
                 self.daemon.process.send_signal(signal.SIGCONT)
-        output, _ = process.communicate(timeout=LIMIT_S)
-        self.assertEqual((process.returncode, errors.read_text()[:2000]), (0, ""), output)
-        self.assertGreater(int(output.split()[0]), 20, output)
+        for process, errors in launched:
+            output, _ = process.communicate(timeout=LIMIT_S)
+            self.assertEqual((process.returncode, errors.read_text()[:2000]), (0, ""), output)
+            self.assertGreater(int(output.split()[0]), 20, output)
 
-    def test_threads_and_forks_address(self):
-        self.run_through_restarts("bearer_stress", "address")
+    def test_threads_and_forks(self):
+        self.through_restarts("bearer_stress")
 
-    def test_threads_and_forks_thread(self):
-        self.run_through_restarts("bearer_stress", "thread")
+    def test_cpp(self):
+        self.through_restarts("bearer_cpp")
 
-    def test_cpp_address(self):
-        self.run_through_restarts("bearer_cpp", "address")
-
-    def test_cpp_thread(self):
-        self.run_through_restarts("bearer_cpp", "thread")
-
-    def test_loop_address(self):
-        self.run_through_restarts("bearer_loop", "address")
-
-    def test_loop_thread(self):
-        self.run_through_restarts("bearer_loop", "thread")
+    def test_loop(self):
+        self.through_restarts("bearer_loop")
 
     def test_watch(self):
         """The example; it comes back after a restart."""
