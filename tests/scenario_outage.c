@@ -479,6 +479,25 @@ START_TEST(a_flood_takes_no_place_of_another_user)
 }
 END_TEST
 
+/* Whoever has waited for the one credential is not made to wait as long again for the other. */
+START_TEST(a_fallback_takes_no_longer)
+{
+        struct caller c;
+        struct world w;
+
+        world_start(&w);
+        w.credential[BOT].fallback = &w.credential[KEPT];
+        caller_ask(&w, &c, BOT, "", -1, 30, NULL);
+        world_pass(&w, 10 * US_PER_S);
+        fake_transport_answer(w.transport, 401, "{\"error_code\":\"invalid_client\"}",
+                              w.clock.wall.s, -1);
+        ck_assert_int_eq(c.kind, ANSWER_KIND_MAX); /* it waits there */
+        world_pass(&w, 20 * US_PER_S);
+        ck_assert_int_eq(c.kind, ANSWER_TIMEOUT);
+        world_done(&w);
+}
+END_TEST
+
 START_TEST(who_need_not_wait_takes_no_place)
 {
         struct caller crowd[PLACES], c;
@@ -663,6 +682,7 @@ static void add(TCase *tc) {
         tcase_add_test(tc, callers_go_first);
         tcase_add_test(tc, endless_subjects_have_an_end);
         tcase_add_loop_test(tc, a_flood_takes_no_place_of_another_user, 0, END_MAX);
+        tcase_add_test(tc, a_fallback_takes_no_longer);
         tcase_add_test(tc, who_need_not_wait_takes_no_place);
         tcase_add_loop_test(tc, a_first_refusal_teaches_the_time, 0, 2);
         tcase_add_test(tc, an_outage_ends_with_another_clock);

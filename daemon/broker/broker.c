@@ -10,6 +10,8 @@
 
 static const struct variant broker_plain; /* nothing but what the configuration says */
 
+static void broker_pass_on(struct broker *b, struct ask *ask);
+
 static void broker_discard(struct entry_pool *pool, struct entry *e) {
         struct credential *c = list_entry(pool, struct credential, pool);
 
@@ -29,7 +31,8 @@ static int broker_fall_back(struct entry_pool *pool, struct ask *ask) {
         ask->variant =
                 &broker_plain; /* another application: nothing but its own configuration fits */
         ask->rejected[0] = '\0';
-        broker_ask(c->broker, ask);
+        broker_pass_on(c->broker,
+                       ask); /* who has waited for the one need not wait as long for the other */
         return 0;
 }
 
@@ -409,7 +412,7 @@ static void broker_answer_crowded(struct ask *ask) {
         ask->answer(ask, &a);
 }
 
-void broker_ask(struct broker *b, struct ask *ask) {
+static void broker_pass_on(struct broker *b, struct ask *ask) {
         struct credential *c = broker_credential(b, ask->credential);
         const struct conf_credential *conf = ask->credential;
         struct answer a = { 0 };
@@ -433,6 +436,11 @@ void broker_ask(struct broker *b, struct ask *ask) {
         } else {
                 entry_ask(e, ask);
         }
+}
+
+void broker_ask(struct broker *b, struct ask *ask) {
+        ask->deadline = mono_add(clock_mono(b->parts.clock), ask->wait_us);
+        broker_pass_on(b, ask);
 }
 
 void broker_nudge(struct broker *b, const char *key) {

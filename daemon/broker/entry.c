@@ -698,7 +698,6 @@ void entry_ask(struct entry *e, struct ask *ask) {
         int r;
 
         ask->entry = NULL;
-        ask->deadline = mono_add(now, ask->wait_us);
         if (e->token && token_is_good(e->token, now, ask->min_ttl_us) &&
             !entry_is_rejected(e, ask)) {
                 entry_answer_token(e, ask);

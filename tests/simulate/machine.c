@@ -132,8 +132,7 @@ static void disk_done(void *user, int r) {
                 c->unsaved = t->number;
         if (c && r < 0 && t->removes) { /* a reload or a start finds it, and cannot know */
                 c->refused = 0;
-                if (c->durable > 0 && c->forgotten >= c->durable)
-                        c->forgotten = c->durable - 1;
+                c->may_come_back = true;
         }
         row_number(t->credential, t->subject);
         if (t->done)
@@ -316,6 +315,10 @@ static void machine_configure(uint64_t seed) {
                 (void) snprintf(m.keys[i], sizeof(m.keys[i]), "k%zu", i);
 }
 
+const struct conf_credential *machine_fallback(const struct conf_credential *c) {
+        return c->index == 0 ? &m.credential[TYPES] : c->index == 1 ? &m.credential[0] : NULL;
+}
+
 /* As m.credential has it, without what is absent. Old ones stay, since what is under way may use them; they are no memory of
  * the daemon's. */
 static struct configuration *machine_make_configuration(void) {
@@ -337,6 +340,10 @@ static struct configuration *machine_make_configuration(void) {
                 k++;
         }
         n->conf.n_credentials = k;
+        for (size_t i = 0; i < CREDENTIALS; i++)
+                if (n->of[i] && machine_fallback(&m.credential[i]))
+                        n->credentials[n->of[i]->index]
+                                ->fallback = n->of[machine_fallback(&m.credential[i])->index];
         if (conf_index(&n->conf) < 0)
                 abort();
         return n;
@@ -473,6 +480,7 @@ static void machine_bury(void) {
                         row_number(c->credential->name, c->subject);
                         c->delivered = c->durable;
                         c->unsaved = c->refused = 0;
+                        c->may_come_back = false;
                         if (c->durable > 0 && c->forgotten >= c->durable)
                                 c->forgotten = c->durable - 1; /* the disk had not heard of it */
                         c->logging_in = false;

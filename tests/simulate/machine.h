@@ -31,6 +31,9 @@ int64_t machine_wall_offset(void);
 /* Somebody has edited the configuration a little. */
 void machine_reload(void);
 void machine_configure_all(void); /* and what was taken out is back */
+/* The one that stands in for it when it is refused, or NULL: a jwt elsewhere for a jwt, and for a
+ * code. */
+const struct conf_credential *machine_fallback(const struct conf_credential *c);
 /* As the configuration in force has it, or NULL. */
 const struct conf_credential *machine_credential(const struct conf_credential *c);
 

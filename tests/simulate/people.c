@@ -123,6 +123,12 @@ static enum law law_of_service(const struct target *t) {
         return LAW_WORKS_AGAIN;
 }
 
+static bool stands_in(const struct conf_credential *c, const struct conf_credential *for_whom) {
+        const struct conf_credential *fallback = machine_fallback(for_whom);
+
+        return fallback && (c == fallback || stands_in(c, fallback));
+}
+
 static void check_token(const struct caller *c, const struct token *t) {
         const struct token_truth *truth = token_truth_find(secret_text(t->value));
         int64_t min_ttl_us = c->ask.min_ttl_us < 0 ? t->default_min_ttl_us : c->ask.min_ttl_us;
@@ -130,8 +136,10 @@ static void check_token(const struct caller *c, const struct token *t) {
 
         law(LAW_RIGHT_OWNER, truth, "a token that nobody made");
         law(LAW_RIGHT_OWNER,
-            truth->credential == c->target.credential && strcmp(truth->subject, c->subject) == 0 &&
-                    truth->context == c->target.context,
+            strcmp(truth->subject, c->subject) == 0 &&
+                    ((truth->credential == c->target.credential &&
+                      truth->context == c->target.context) ||
+                     (stands_in(truth->credential, c->target.credential) && truth->context == 0)),
             "%s/%s/%u got the token of %s/%s/%u", c->target.credential->name, c->subject,
             c->target.context, truth->credential->name, truth->subject, truth->context);
         law(LAW_RIGHT_OWNER, !c->ask.rejected[0] || strcmp(c->ask.rejected, t->fingerprint) != 0,
@@ -141,11 +149,11 @@ static void check_token(const struct caller *c, const struct token *t) {
             "a token of %s/%s lives %" PRId64 " ms, and %" PRId64 " ms were asked for",
             c->target.credential->name, c->subject, mono_until(sim_now, truth->expires) / 1000,
             min_ttl_us / 1000);
-        if (truth->number == 0)
+        if (truth->number == 0 || truth->credential != c->target.credential)
                 return;
         g = &consents[c->target.credential->index][c->target.subject];
-        law(LAW_RIGHT_OWNER, truth->number > g->forgotten, "%s/%s was forgotten",
-            c->target.credential->name, c->subject);
+        law(LAW_RIGHT_OWNER, truth->number > g->forgotten || g->may_come_back,
+            "%s/%s was forgotten", c->target.credential->name, c->subject);
         law(LAW_DURABLE_FIRST, g->durable >= truth->number || g->unsaved >= truth->number,
             "%s/%s: token of refresh token %u, on the disk is %u", c->target.credential->name,
             c->subject, truth->number, g->durable);

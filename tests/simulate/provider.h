@@ -46,6 +46,7 @@ struct consent { /* of one subject of an interactive credential */
         unsigned unsaved;   /* the newest that the disk has refused */
         unsigned refused;   /* the newest that was clearly refused to the daemon that lives now */
         unsigned forgotten; /* a person has forgotten all up to this one ... */
+        bool may_come_back; /* ... and was told that the disk did not take it */
         mono_t ends;        /* of the newest refresh token */
         bool over;          /* revoked, or refused for good */
         bool logging_in;
