@@ -341,10 +341,22 @@ static int check_run(struct check *c) {
         return r == 0 && !(WIFEXITED(status) && WEXITSTATUS(status) == 0) ? EXIT_FAILED : r;
 }
 
+/* "check bot": people expect a name here, as behind other verbs. */
+static bool check_is_name(const char *file) {
+        return file && wire_is_name(file) && !strchr(file, '.') && access(file, F_OK) < 0;
+}
+
 int verb_check(const struct call *call) {
         struct check c = { .call = call, .judged = json_object_new_object() };
         int r;
 
+        if (check_is_name(call->file)) {
+                say(_("there is no file %s: a configuration is checked, with all its credentials; without a file, the "
+                      "service's"),
+                    call->file);
+                json_object_put(c.judged);
+                return EXIT_USAGE;
+        }
         if (call->form == FORM_JSON)
                 c.list = json_object_new_array();
         else

@@ -1082,6 +1082,10 @@ class Check(Case):
         self.assertNotIn("Failures", self.said(code=1, program=program))
         self.assertEqual(self.said("--json", code=1, program=program), "")
 
+    def test_name(self):
+        """A credential is no file."""
+        self.expect_error(["check", "bot"], 2, "there is no file bot", "all its credentials")
+
     def test_nonsense(self):
         beside = os.path.join(self.dir, "bin")
         self.install(beside, 0)
