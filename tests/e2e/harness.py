@@ -53,6 +53,11 @@ FOREIGN_VARIABLES = {"BEARERD_SOCKET", "JOURNAL_STREAM", "NOTIFY_SOCKET", "WATCH
                      "all_proxy", "ALL_PROXY", "COZE_API_TOKEN", "COZE_API_BASE", "LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"}
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in FOREIGN_VARIABLES}
 
+# Nor what whoever runs them ignores, as nohup and a shell in the background do: it would be inherited.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
 # Which `error` goes with which status: design.md section 4.
 ERRORS = {400: {"invalid_request", "invalid_scope"}, 403: {"access_denied"}, 404: {"not_found"},
           405: {"invalid_request"}, 409: {"authorization_required"}, 413: {"invalid_request"},
