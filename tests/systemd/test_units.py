@@ -4,6 +4,7 @@
 Usage: test_units.py DIRECTORY, where `meson install` would put lib/systemd and its neighbours
 """
 
+import os
 import pathlib
 import shutil
 import subprocess
@@ -50,6 +51,14 @@ class Units(unittest.TestCase):
                 self.assertNotIn("@", self.unit(manager, name).read_text().split("[Service]")[-1].split("\n[")[0]
                                  .replace("@system-service", "").replace("@privileged", "").replace("@resources", "")
                                  .replace("@chown", ""), "nothing was left to be filled in")
+
+    def test_recipes_are_installed(self):
+        """All, so that none is forgotten."""
+        here = {f.name for f in (TREE / "client/examples").iterdir()} - {"notify.sh"}
+        installed = INSTALLED / "share/doc/bearerd/examples"
+        self.assertEqual({f.name for f in installed.iterdir()}, here)
+        for name in here:
+            self.assertEqual(os.access(installed / name, os.X_OK), name.endswith(".sh"), name)
 
     def test_sysusers_and_tmpfiles(self):
         for program, directory in (("systemd-sysusers", "sysusers.d"), ("systemd-tmpfiles", "tmpfiles.d")):
