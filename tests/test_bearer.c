@@ -842,7 +842,7 @@ static void *hit_in_thread(void *arg) {
         check_token("czs_one", NULL);
         pthread_barrier_wait(&together);
         pthread_barrier_wait(&together); /* locked */
-        for (int i = 0; i < 1000; i++) {
+        for (int i = 0; i < 100; i++) {
                 ck_assert_int_eq(bearer_get(client, "bot", NULL, &token), 0);
                 ck_assert_str_eq(bearer_token_value(token), "czs_one");
                 bearer_token_unref(token);

@@ -44,7 +44,8 @@ static char dir[] = "/tmp/bearer-XXXXXX", path[64];
 static int listener;
 static pid_t daemon_;
 
-static void serve(int fd) {
+static void *serve(void *arg) {
+        int fd = (int) (intptr_t) arg;
         char request[4096];
         ssize_t n;
 
@@ -58,7 +59,8 @@ static void serve(int fd) {
                 }
                 (void) !send(fd, TOKEN, strlen(TOKEN), MSG_NOSIGNAL);
         }
-        _exit(0);
+        (void) close(fd);
+        return NULL;
 }
 
 static void start(void) {
@@ -75,13 +77,12 @@ static void start(void) {
         if (daemon_ != 0)
                 return;
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
-        (void) signal(SIGCHLD, SIG_IGN);
         for (;;) {
                 int fd = accept(listener, NULL, NULL);
+                pthread_t thread;
 
-                if (fork() == 0)
-                        serve(fd);
-                (void) close(fd);
+                if (pthread_create(&thread, NULL, serve, (void *) (intptr_t) fd) == 0)
+                        (void) pthread_detach(thread);
         }
 }
 
