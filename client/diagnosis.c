@@ -32,6 +32,7 @@ enum evidence {
         OTHERWISE = 1 << 13,  /* no row has fitted so far */
         PERSONAL = 1 << 14,   /* it is that of bearerd --user */
         WORKS_HERE = 1 << 15, /* what a daemon fails with works for who looks */
+        TRANSIENT = 1 << 16,  /* refused for now, for no fault of the reader's */
 };
 
 static const char *fact_text(struct json_object *fact, const char *key) {
@@ -97,6 +98,7 @@ static unsigned fact_evidence(struct json_object *fact) {
         e |= fact_text(fact, "address") ? ADDRESSED : 0;
         e |= fact_is_true(fact, "user") ? PERSONAL : 0;
         e |= fact_is_true(fact, "works_here") ? WORKS_HERE : 0;
+        e |= fact_is(fact, "kind", "transient") ? TRANSIENT : 0;
         return e;
 }
 
@@ -474,6 +476,9 @@ static const struct rule {
         { "credential", "refused", NULL, REGIONAL | STATIC, 0, "revoked",
           N_("The token has ended or was revoked: make a new one in Coze's console, then bearerctl set {credential}, or "
              "write it to token_file.") },
+        { "credential", "refused", NULL, TRANSIENT, 0, "outage",
+          N_("{provider} has trouble of its own: wait, and try again. bearerd does that by itself; tokens that it has "
+             "stay good.") },
         { "credential", "refused", "deactivated", 0, 0, "deactivated",
           N_("The application is switched off in Coze's console: its owner can switch it on again.") },
         { "credential", "refused", "connector app should bind", 0, 0, "channel",

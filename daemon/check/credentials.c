@@ -297,11 +297,9 @@ static void fact_add_refusal(struct fact *f, const struct refusal *refusal) {
         fact_true(f, "region", refusal->region);
 }
 
-/* A provider that is out of order for a while is no mistake of anybody's. */
+/* Who asks too often may have been us, just now. */
 static enum fact_result refusal_result(const struct refusal *refusal) {
-        return refusal->kind == REFUSAL_TRANSIENT || refusal->kind == REFUSAL_RATE_LIMIT
-                       ? FACT_WARN
-                       : FACT_FAIL;
+        return refusal->kind == REFUSAL_RATE_LIMIT ? FACT_WARN : FACT_FAIL;
 }
 
 static int credential_tell_skip(const struct conf_credential *c, const char *problem, FILE *out) {

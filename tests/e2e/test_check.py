@@ -408,8 +408,11 @@ class Credentials(Check):
 
     def test_out_of_order(self):
         self.emulator.fault("internal_error")
+        self.refused(self.provider() + self.bot(), ["outage"])
+        self.emulator.heal()
+        self.emulator.fault("rate_limit", retry_after=1)
         facts = self.facts(self.provider() + self.bot())
-        self.assertEqual(self.find(facts, "credential", "warn")["kind"], "transient")
+        self.assertEqual(self.find(facts, "credential", "warn")["kind"], "rate_limit")
 
     def test_hangs(self):
         """The next is not asked, rather than waited for."""
