@@ -26,13 +26,14 @@
 #include "client/protocol.h"
 #include "policy/policy.h"
 
-#define SERVER_EVENTS    16
-#define SERVER_PEAK_MIN  128 /* connections; fewer are not worth the trouble */
-#define SERVER_SPARE_FDS 128 /* descriptors that the rest of the daemon needs */
-#define SERVER_MARGIN    128 /* connections that are being closed, or told that they are too many */
-#define SERVER_GIVE_WAY  16  /* connections that make room when there are no descriptors left */
-#define SERVER_RETRY_US  (250 * US_PER_MS) /* before another try to accept then */
-#define SERVER_STOP_US   (2 * US_PER_S)    /* for callers to take their last answers */
+#define SERVER_EVENTS         16
+#define SERVER_PEAK_MIN       128          /* connections; fewer are not worth the trouble */
+#define SERVER_MMAP_THRESHOLD (128 * 1024) /* glibc's own; see M_MMAP_THRESHOLD in mallopt(3) */
+#define SERVER_SPARE_FDS      128          /* descriptors that the rest of the daemon needs */
+#define SERVER_MARGIN         128 /* connections that are being closed, or told that they are too many */
+#define SERVER_GIVE_WAY       16 /* connections that make room when there are no descriptors left */
+#define SERVER_RETRY_US       (250 * US_PER_MS) /* before another try to accept then */
+#define SERVER_STOP_US        (2 * US_PER_S)    /* for callers to take their last answers */
 
 struct listener { /* one socket of the configuration */
         struct list_link link;
@@ -87,6 +88,7 @@ struct server {
         /* owned by the serving thread */
         struct list_link connections; /* struct connection */
         size_t n_connections, peak;   /* `peak` since memory was last given back */
+        bool many;                    /* connections: each has pages of its own */
         size_t n_suspended;           /* connections */
         size_t n_requests;            /* begun and not completed */
         size_t n_unheard;             /* connections whose first request has not come */
@@ -476,8 +478,17 @@ static void server_part(struct server *s, struct connection *c) {
         connection_free(c);
 }
 
-/* The memory of many connections that have gone stays in the heap unless the allocator is told. */
-static void server_give_back(struct server *s) {
+/* The memory of many connections that have gone stays in the heap, and locked memory cannot be given back from the middle of
+ * it. So beyond so many each has pages of its own, which cost some microseconds; what is in the heap is trimmed if it can be. */
+static void server_mind_memory(struct server *s) {
+        const bool many = s->n_connections >= (s->many ? SERVER_PEAK_MIN / 2 : SERVER_PEAK_MIN);
+
+        if (many != s->many) /* it cannot fail for these */
+                (void) mallopt(M_MMAP_THRESHOLD,
+                               many ? SERVER_CONNECTION_MEMORY : SERVER_MMAP_THRESHOLD);
+        s->many = many;
+        if (s->n_connections > s->peak)
+                s->peak = s->n_connections;
         if (s->peak < SERVER_PEAK_MIN || s->n_connections > s->peak / 4)
                 return;
         s->peak = s->n_connections;
@@ -492,15 +503,14 @@ static void server_connection(void *cls, struct MHD_Connection *connection, void
         if (code == MHD_CONNECTION_NOTIFY_STARTED) {
                 l->n_connections++;
                 *socket_context = server_welcome(l, connection);
-                if (++s->n_connections > s->peak)
-                        s->peak = s->n_connections;
+                s->n_connections++;
         } else {
                 server_part(s, *socket_context);
                 *socket_context = NULL;
                 l->n_connections--;
                 s->n_connections--;
-                server_give_back(s);
         }
+        server_mind_memory(s);
 }
 
 __attribute__((format(printf, 2, 0))) static void server_log(void *cls, const char *format,

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import os
 import pathlib
+import re
 import resource
 import unittest
 
@@ -162,6 +163,31 @@ class Waiting(Users):
         self.emulator.heal()
         for s in waiting:
             self.assertEqual(answer_of(s).status, 200)
+
+
+class Memory(Users):
+    """A crowd leaves nothing behind, memory being locked or not."""
+
+    daemon_keys = ""
+    crowd = 600
+
+    def anonymous_kib(self):
+        status = pathlib.Path(f"/proc/{self.daemon.process.pid}/status").read_text()
+        return int(re.search(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE)[1])
+
+    def test_memory_is_given_back(self):
+        if "freed=wiped" not in self.daemon.log:
+            self.skipTest("another allocator keeps what is freed")
+        self.serves(OTHER)
+        before = self.anonymous_kib()
+        crowd = [self.open(OTHER, GOOD) for _ in range(self.crowd)]
+        for s in crowd:
+            self.assertEqual(answer_of(s).status, 200)
+        self.assertGreater(self.anonymous_kib() - before, self.crowd * 7, "there was no crowd")
+        for s in crowd:
+            s.close()
+        eventually(lambda: self.anonymous_kib() - before < self.crowd * 3, "memory is given back")
+        self.assertTrue(self.serves(OTHER))
 
 
 @unittest.skipUnless(os.geteuid() == 0, "needs root, to be several users")
