@@ -273,6 +273,24 @@ START_TEST(a_hang_up_is_seen_without_the_clock)
 }
 END_TEST
 
+/* However the two cross. */
+START_TEST(a_hang_up_while_an_event_is_on_its_way)
+{
+        struct reader r[3];
+
+        begin();
+        for (int i = 0; i < 20; i++) {
+                for (size_t k = 0; k < N_ELEMENTS(r); k++)
+                        open_reader(&r[k], 0);
+                put(i);
+                for (size_t k = 0; k < N_ELEMENTS(r); k++)
+                        (void) close(r[k].fd);
+                await(n_readers() == 0);
+        }
+        end();
+}
+END_TEST
+
 START_TEST(a_comment_comes_when_nothing_else_does)
 {
         struct reader r;
@@ -371,6 +389,7 @@ static void add(TCase *tc) {
         tcase_set_timeout(tc, 60);
         tcase_add_test(tc, an_event_comes_without_the_clock);
         tcase_add_test(tc, a_hang_up_is_seen_without_the_clock);
+        tcase_add_test(tc, a_hang_up_while_an_event_is_on_its_way);
         tcase_add_test(tc, a_comment_comes_when_nothing_else_does);
         tcase_add_test(tc, a_reader_who_keeps_up_stays_for_ever);
         tcase_add_test(tc, a_reader_who_has_stopped_is_cut);

@@ -734,7 +734,8 @@ static void server_turn(struct server *s) {
                 server_take_event(s, events[i].data.u64);
         if (atomic_load(&s->streams.n) > 0)
                 streams_beat(&s->streams, s->now);
-        for_each_listener(l, s) if (server_is_busy(l)) server_run(l);
+        /* who hung up just as the last answer ended, libmicrohttpd sees when it runs, and nothing else tells it to */
+        for_each_listener(l, s) if (s->stopping || server_is_busy(l)) server_run(l);
         server_hurry(s);
         server_retry(s);
         server_reap(s);
