@@ -39,7 +39,7 @@ PROMPT='ready> '
 
 
 def output(*command, **more):
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, **more).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=True, **more).stdout
 
 
 class Completions(unittest.TestCase):
@@ -48,7 +48,7 @@ class Completions(unittest.TestCase):
         self.bin = pathlib.Path(tempfile.mkdtemp(prefix="bearerd-completions-"))
         self.addCleanup(shutil.rmtree, self.bin)
         program = self.bin / "bearerctl"
-        program.write_text(f'#!/bin/sh\n[ "$1" != --socket ] || shift 2\n[ "$1" = list ] && {{ echo bot; echo boat; echo site; exit; }}\n'
+        program.write_text(f'#!/bin/sh\n[ "$1 $2" != "--socket /hangs" ] || exec sleep 100\n[ "$1" != --socket ] || shift 2\n[ "$1" = list ] && {{ echo bot; echo boat; echo site; exit; }}\n'
                            f'[ "$1" = authorizations ] && {{ printf "ID CREDENTIAL\\nabcd bot\\nabce bot\\nxyz site\\n"; exit; }}\n'
                            f'exec {BEARERCTL} "$@"\n')
         program.chmod(0o755)
@@ -83,6 +83,8 @@ class Completions(unittest.TestCase):
         for words in (["--socket"], ["check"], ["rekey"], ["get", "bot", "--socket"]):
             found = complete("bearerctl", *words, str(self.bin / "bearer"))
             self.assertIn("bearerctl", {pathlib.Path(file).name for file in found}, words)
+        # a daemon that hangs does not hold up the shell
+        self.assertEqual(complete("bearerctl", "--socket", "/hangs", "get", "s"), set())
         self.environment.update(LANG="zh_CN.UTF-8")
         self.assertEqual(complete("bearerctl", "relo"), {"reload"})
         self.assertEqual(complete("bearerctl", "get", "--re"), {"--rejected"})

@@ -3,7 +3,7 @@
 
 _bearerctl() {
         local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb= operands=0 i valued
-        local -a ask=(bearerctl)
+        local -a ask=(timeout 2 bearerctl)
 
         COMPREPLY=()
         for ((i = 1; i < COMP_CWORD; i++)); do
@@ -13,7 +13,7 @@ _bearerctl() {
                         break
                         ;;
                 --socket)
-                        ((i + 1 < COMP_CWORD)) && ask=(bearerctl --socket "${COMP_WORDS[i + 1]}")
+                        ((i + 1 < COMP_CWORD)) && ask=(timeout 2 bearerctl --socket "${COMP_WORDS[i + 1]}")
                         ((i++))
                         ;;
                 -*) [[ " $valued " != *" ${COMP_WORDS[i]} "* ]] || ((i++)) ;;

@@ -9,7 +9,7 @@ function __bearerctl
     set -l words (commandline -opc)
     set -l word (commandline -ct)
     set -l before $words[-1]
-    set -l ask bearerctl
+    set -l ask timeout 2 bearerctl
     set -l verb
     set -l valued
     set -l operands 0
@@ -19,7 +19,7 @@ function __bearerctl
     for i in (seq (count $words))
         set -l w $words[$i]
         if test $skip != no
-            test $skip = --socket; and set ask bearerctl --socket $w
+            test $skip = --socket; and set ask timeout 2 bearerctl --socket $w
             set skip no
         else if test "$w" = --
             set operands 1 # the command of exec comes next
