@@ -3,7 +3,8 @@
  * What each thread has of its own: the tokens it has used, and what went wrong last
  *
  * thread_hit() is the path that has to be fast: it reads the thread's slots and writes to a handle that
- * is this thread's alone. Slots change under the library's lock only, so that another thread can
+ * is this thread's alone. It takes no lock, and writes to nothing that another thread reads or writes: a test
+ * gets tokens while the lock is held, and client and body are read-only. Slots change under the library's lock only, so that another thread can
  * withdraw what lies in them.
  *
  * Threading: thread_hit() and the errors belong to the calling thread; all else needs bearer_lock.

@@ -4,7 +4,7 @@
  *   bearer_stress SOCKET CREDENTIAL
  *
  * Every call has to succeed. No token may be past its end, although the clock is set to and fro all the time, and none
- * may come back to whoever asks after it was rejected. Prints how many tokens it was given and how many different ones;
+ * may come back to whoever asks after it was rejected. Prints how many tokens it was given, and what happened to them;
  * exit code 0 if nothing went wrong.
  */
 
@@ -24,7 +24,8 @@
 #define THREADS      8
 #define CHILD_TOKENS 200
 #define REJECT_EVERY                                                                               \
-        32 /* changes, of which each thread sees its own: the other tokens live to their end */
+        12 /* changes, of which each thread sees its own: other tokens live to their end */
+#define PICKY_TTL_S  2
 #define REJECTED_MAX 65536
 
 static struct bearer *client;
@@ -54,11 +55,11 @@ static void reject(struct bearer_token *token, unsigned long fingerprint) {
                 atomic_store(&rejected[i], fingerprint);
 }
 
-static void get_one(char last[17]) {
+static void get_one(const struct bearer_request *rq, char last[17]) {
         const int n_known = atomic_load(&n_rejected);
         struct bearer_token *token;
         unsigned long fingerprint;
-        int r = bearer_get(client, credential, NULL, &token);
+        int r = bearer_get(client, credential, rq, &token);
 
         if (r < 0) {
                 fprintf(stderr, "%d: %s: %s\n", (int) getpid(), bearer_strerror(r),
@@ -89,9 +90,8 @@ static void get_one(char last[17]) {
 static void *work(void *arg) {
         char last[17] = "";
 
-        (void) arg;
         while (!atomic_load(&stop)) {
-                get_one(last);
+                get_one(arg, last);
                 if (atomic_load(&tokens) % 64 == 0)
                         poll(NULL, 0, 1); /* leave the cores to the daemon, too */
         }
@@ -103,21 +103,23 @@ static int child(void) {
 
         atomic_store(&failures, 0);
         for (int i = 0; i < CHILD_TOKENS; i++)
-                get_one(last);
+                get_one(NULL, last);
         bearer_free(client);
         return atomic_load(&failures) ? 1 : 0;
 }
 
 int main(int argc, char **argv) {
         struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
+        struct bearer_request *picky; /* for whom no token is good enough to be taken from memory */
         pthread_t threads[THREADS];
         int status, forks = 0;
 
-        if (argc != 3 || bearer_new(&client, argv[1]) < 0)
+        if (argc != 3 || bearer_new(&client, argv[1]) < 0 || bearer_request_new(&picky) < 0 ||
+            bearer_request_set_min_ttl(picky, PICKY_TTL_S) < 0)
                 return 2;
         credential = argv[2];
         for (int i = 0; i < THREADS; i++)
-                if (pthread_create(&threads[i], NULL, work, NULL) != 0)
+                if (pthread_create(&threads[i], NULL, work, i % 4 == 0 ? picky : NULL) != 0)
                         return 2;
         do {
                 pid_t pid;
@@ -135,8 +137,9 @@ int main(int argc, char **argv) {
         atomic_store(&stop, true);
         for (int i = 0; i < THREADS; i++)
                 pthread_join(threads[i], NULL);
+        bearer_request_free(picky);
         bearer_free(client);
-        printf("%ld tokens, %ld changes, %d forks\n", atomic_load(&tokens), atomic_load(&changes),
-               forks);
+        printf("%ld tokens, %ld changes, %d rejections, %d forks\n", atomic_load(&tokens),
+               atomic_load(&changes), atomic_load(&n_rejected), forks);
         return atomic_load(&failures) ? 1 : 0;
 }
