@@ -498,6 +498,28 @@ START_TEST(a_fallback_takes_no_longer)
 }
 END_TEST
 
+/* The token that an API has refused may be the fallback's. */
+START_TEST(a_token_of_a_fallback_is_rejected)
+{
+        struct caller first, c;
+        struct world w;
+
+        world_start(&w);
+        w.credential[BOT].fallback = &w.credential[KEPT];
+        caller_ask(&w, &first, BOT, "", -1, 30, NULL);
+        fake_transport_answer(w.transport, 401, "{\"error_code\":\"invalid_client\"}",
+                              w.clock.wall.s, -1);
+        world_grant(&w, 900);
+        ck_assert_int_eq(first.kind, ANSWER_TOKEN);
+        caller_ask(&w, &c, BOT, "", -1, 30, first.fingerprint);
+        ck_assert_int_eq(c.kind, ANSWER_KIND_MAX);
+        world_grant(&w, 900);
+        ck_assert_int_eq(c.kind, ANSWER_TOKEN);
+        ck_assert_str_ne(c.fingerprint, first.fingerprint);
+        world_done(&w);
+}
+END_TEST
+
 START_TEST(who_need_not_wait_takes_no_place)
 {
         struct caller crowd[PLACES], c;
@@ -683,6 +705,7 @@ static void add(TCase *tc) {
         tcase_add_test(tc, endless_subjects_have_an_end);
         tcase_add_loop_test(tc, a_flood_takes_no_place_of_another_user, 0, END_MAX);
         tcase_add_test(tc, a_fallback_takes_no_longer);
+        tcase_add_test(tc, a_token_of_a_fallback_is_rejected);
         tcase_add_test(tc, who_need_not_wait_takes_no_place);
         tcase_add_loop_test(tc, a_first_refusal_teaches_the_time, 0, 2);
         tcase_add_test(tc, an_outage_ends_with_another_clock);

@@ -30,7 +30,6 @@ static int broker_fall_back(struct entry_pool *pool, struct ask *ask) {
         ask->credential = fallback;
         ask->variant =
                 &broker_plain; /* another application: nothing but its own configuration fits */
-        ask->rejected[0] = '\0';
         broker_pass_on(c->broker,
                        ask); /* who has waited for the one need not wait as long for the other */
         return 0;
