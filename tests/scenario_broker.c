@@ -708,6 +708,34 @@ START_TEST(idle_subjects_are_forgotten)
 }
 END_TEST
 
+START_TEST(a_static_token_has_a_fallback)
+{
+        struct caller c, again;
+        struct world w;
+
+        world_start(&w);
+        w.credential[PAT].fallback = &w.credential[BOT];
+        caller_ask(&w, &c, PAT, "", -1, 30, NULL); /* none was set */
+        world_grant(&w, 900);
+        ck_assert_str_eq(c.value, "czs_token1");
+        world_set_pat(&w, "pat_mine", (wall_t){ w.clock.wall.s + 600 });
+        (void) fake_store_complete_all(w.store);
+        caller_ask(&w, &c, PAT, "", -1, 30, NULL);
+        ck_assert_str_eq(c.value, "pat_mine");
+        caller_ask(&w, &again, PAT, "", -1, 30, c.fingerprint);
+        ck_assert_str_eq(again.value, "czs_token1");
+        caller_ask(&w, &again, PAT, "", 700, 30, NULL); /* it does not live as long */
+        ck_assert_str_eq(again.value, "czs_token1");
+        world_pass(&w, 601 * US_PER_S);
+        caller_ask(&w, &c, PAT, "", -1, 30, NULL);
+        ck_assert_str_eq(c.value, "czs_token1");
+        w.credential[PAT].fallback = NULL;
+        caller_ask(&w, &c, PAT, "", -1, 30, NULL);
+        ck_assert_int_eq(c.kind, ANSWER_AUTHORIZATION_REQUIRED);
+        world_done(&w);
+}
+END_TEST
+
 static void add(TCase *tc) {
         world_prepare();
         tcase_set_timeout(tc, 60); /* of a busy machine */
@@ -738,6 +766,7 @@ static void add(TCase *tc) {
         tcase_add_test(tc, a_long_sleep_hands_out_nothing_dead);
         tcase_add_test(tc, a_static_token_is_durable_before_it_is_shown);
         tcase_add_test(tc, a_static_token_warns_and_ends);
+        tcase_add_test(tc, a_static_token_has_a_fallback);
         tcase_add_loop_test(tc, the_newer_static_token_counts, 0, N_ELEMENTS(sources));
         tcase_add_test(tc, a_damaged_row_stops_the_start);
         tcase_add_test(tc, stopping_answers_everyone);

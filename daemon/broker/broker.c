@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "broker/state.h"
 
+#define BROKER_TOLD_US US_PER_MIN /* a fallback that serves many is told of this often */
+
 static const struct variant broker_plain; /* nothing but what the configuration says */
 
 static void broker_pass_on(struct broker *b, struct ask *ask);
@@ -22,11 +24,15 @@ static void broker_discard(struct entry_pool *pool, struct entry *e) {
 static int broker_fall_back(struct entry_pool *pool, struct ask *ask) {
         struct credential *c = list_entry(pool, struct credential, pool);
         const struct conf_credential *fallback = c->pool.credential->fallback;
+        mono_t now = clock_mono(c->broker->parts.clock);
 
         if (*ask->subject && !fallback->subjects)
                 return RAISE(-EOPNOTSUPP);
-        log_warning("credential=%s event=fallback fallback=%s", ask->credential->name,
-                    fallback->name);
+        if (!mono_before(now, c->told)) {
+                log_warning("credential=%s event=fallback fallback=%s", ask->credential->name,
+                            fallback->name);
+                c->told = mono_add(now, BROKER_TOLD_US);
+        }
         ask->credential = fallback;
         ask->variant =
                 &broker_plain; /* another application: nothing but its own configuration fits */
@@ -411,6 +417,12 @@ static void broker_answer_crowded(struct ask *ask) {
         ask->answer(ask, &a);
 }
 
+static void broker_ask_static(struct credential *c, struct ask *ask) {
+        if (static_token_serves(&c->static_token, ask) || !ask->credential->fallback ||
+            broker_fall_back(&c->pool, ask) < 0)
+                static_token_ask(&c->static_token, ask);
+}
+
 static void broker_pass_on(struct broker *b, struct ask *ask) {
         struct credential *c = broker_credential(b, ask->credential);
         const struct conf_credential *conf = ask->credential;
@@ -422,7 +434,7 @@ static void broker_pass_on(struct broker *b, struct ask *ask) {
                 (void) why_set(&a.why, 0, "bearerd is stopping; ask for \"%s\" again", conf->name);
                 broker_answer(ask, &a);
         } else if (credential_type_is_static(conf->type)) {
-                static_token_ask(&c->static_token, ask);
+                broker_ask_static(c, ask);
         } else if (credential_type_is_interactive(conf->type) &&
                    !broker_has_grant(b, conf, ask->subject)) {
                 broker_answer_unauthorized(ask);

@@ -22,6 +22,7 @@ struct credential { /* what a struct conf_credential becomes at run time */
         struct list_link leaving; /* struct entry of those, until what is under way is home */
         struct entry_pool pool;   /* jwt */
         struct static_token static_token; /* pat, sat */
+        mono_t told;                      /* that its fallback stands in */
 };
 
 struct broker {

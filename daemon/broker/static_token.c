@@ -192,20 +192,29 @@ bool static_token_warning(const struct static_token *s, struct why *ret) {
         return true;
 }
 
+static bool static_token_is_rejected(const struct static_token *s, const struct ask *ask) {
+        return s->token && ask->rejected[0] && strcmp(s->token->fingerprint, ask->rejected) == 0;
+}
+
+bool static_token_serves(const struct static_token *s, const struct ask *ask) {
+        return s->token && !static_token_is_rejected(s, ask) &&
+               token_is_good(s->token, clock_mono(s->clock), ask->min_ttl_us);
+}
+
 void static_token_ask(struct static_token *s, struct ask *ask) {
         const char *name = s->credential->name;
         struct answer a = { .kind = ANSWER_AUTHORIZATION_REQUIRED };
         mono_t now = clock_mono(s->clock);
 
         ask->entry = NULL;
-        if (s->token && ask->rejected[0] && strcmp(s->token->fingerprint, ask->rejected) == 0) {
+        if (static_token_is_rejected(s, ask)) {
                 log_warning("credential=%s event=rejected fingerprint=%s", name, ask->rejected);
                 (void) why_set(
                         &a.why, 0,
                         "the API refused the token of \"%s\" (%s), and a token of type %s cannot be renewed: make a "
                         "new one in Coze's console and set it with bearerctl set %s",
                         name, ask->rejected, credential_type_names[s->credential->type], name);
-        } else if (s->token && token_is_good(s->token, now, ask->min_ttl_us)) {
+        } else if (static_token_serves(s, ask)) {
                 a.kind = ANSWER_TOKEN;
                 a.token = s->token;
                 atomic_store_explicit(&s->token->used, true, memory_order_relaxed);

@@ -43,6 +43,8 @@ void static_token_adopt(struct static_token *s, const struct conf_credential *c)
 void static_token_clear(struct static_token *s);  /* it has none; nobody is told */
 void static_token_forget(struct static_token *s); /* as if there had never been one */
 
+/* Is there one that fits? */
+bool static_token_serves(const struct static_token *s, const struct ask *ask);
 void static_token_ask(struct static_token *s, struct ask *ask); /* answers at once */
 
 /* Writes a sentence if it ends within warn_before or has ended. True if there is one. */
