@@ -301,7 +301,7 @@ static const struct verb {
         { "check", "[FILE]", N_("what keeps tokens away, and what to do"), verb_check,
           BIT(OPTION_USER) | BIT(OPTION_OFFLINE) | BIT(OPTION_JSON), .most = 1, .file = true },
         { "reload", "", N_("have the daemon read its configuration again"), verb_reload,
-          .options = 0 },
+          .options = BIT(OPTION_JSON) },
         { "rekey", "[FILE]", N_("seal all grants with a new key"), verb_rekey, BIT(OPTION_USER),
           .most = 1, .file = true },
         { "health", "", N_("tell whether the daemon runs and every token is good"), verb_health,

@@ -89,6 +89,8 @@ int verb_reload(const struct call *call) {
                 return r;
         if (answer.status < 200 || answer.status > 299)
                 return reload_explain(call, &answer);
+        if (call->form == FORM_JSON)
+                return ask_print_json(answer.body, answer.body_len);
         o = ask_json(&answer);
         for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
                 for (size_t k = 0; k < sizeof(whats) / sizeof(whats[0]); k++)

@@ -920,11 +920,12 @@ class Json(Case):
         "status bot --subjects": ({"subjects": [{"subject": "a"}, {"subject": "b"}]}, 2),
         "explain bot": ({"connect": {"allowed": True}, "use": {"allowed": True}}, 1),
         "authorizations": ({"authorizations": [{"id": ID}]}, 1),
+        "reload": ({"credentials": {"added": ["bot"]}, "warnings": []}, 1),
         "login bot": ({"id": ID, "state": "succeeded"}, 2),
     }
     PATHS = ["GET /v1/token/bot", "GET /v1/credentials", "GET /v1/credentials/bot",
              "GET /v1/credentials/bot/subjects?limit=100", "GET /v1/credentials/bot/access",
-             "GET /v1/authorizations", "POST /v1/credentials/bot/authorizations"]
+             "GET /v1/authorizations", "POST /v1/reload", "POST /v1/credentials/bot/authorizations"]
 
     def check(self, line):
         self.assertEqual(list(json.loads(line).items())[0], ("version", 1), line)
