@@ -707,6 +707,29 @@ START_TEST(rejected_and_late)
 }
 END_TEST
 
+/* Who waits for the provider does not keep those who will not, nor are they told that the time is over. */
+START_TEST(impatient)
+{
+        static const struct row rows[] = { { OK FP1, "czs_one", GATED },
+                                           { ERROR("504"), "{}", WHOLE } };
+        struct bearer_request *rq;
+        struct bearer_token *token;
+        pthread_t thread;
+
+        START(rows);
+        ck_assert_int_eq(bearer_request_new(&rq), 0);
+        ck_assert_int_eq(bearer_request_set_wait(rq, 0), 0);
+        ck_assert_int_eq(pthread_create(&thread, NULL, get_in_thread, NULL), 0);
+        wait_until_asked(1);
+        ck_assert_int_eq(bearer_get(client, "bot", rq, &token), -ETIMEDOUT);
+        ck_assert_str_eq(bearer_error_text(), "bot: HTTP 504 from the daemon");
+        sem_post(&daemon_.gate);
+        pthread_join(thread, NULL);
+        bearer_request_free(rq);
+        finish();
+}
+END_TEST
+
 /* Whoever cancels a thread does not cancel what the others wait for, nor keeps them from asking. */
 static void *get_and_be_cancelled(void *arg) {
         struct bearer_token *token;
@@ -1278,6 +1301,7 @@ static void add(TCase *tc) {
         tcase_add_test(tc, ended_meanwhile);
         tcase_add_test(tc, rejected_while_asking);
         tcase_add_test(tc, rejected_and_late);
+        tcase_add_test(tc, impatient);
         tcase_add_test(tc, cancelled);
         tcase_add_test(tc, interrupted);
         tcase_add_test(tc, standard_descriptors_are_closed);
