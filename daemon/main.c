@@ -184,6 +184,15 @@ static void log_report(const struct conf_report *report) {
                           log_quote(report->problems[i].text, quoted, sizeof(quoted)));
 }
 
+/* The journal may not know any more whose line it is when it gets to reading it: the manager does. */
+static void tell_of_mistake(const struct conf_report *report, int r) {
+        for (size_t i = 0; i < report->n; i++)
+                if (report->problems[i].is_error) {
+                        (void) sd_notifyf(0, "STATUS=%s\nERRNO=%d", report->problems[i].text, -r);
+                        return;
+                }
+}
+
 static int load(const struct options *options, struct conf **ret) {
         struct conf_report report = { 0 };
         int r;
@@ -191,8 +200,11 @@ static int load(const struct options *options, struct conf **ret) {
         r = reload_read(options->config, options->scope, &report, ret);
         if (options->check || options->rekey)
                 print_report(&report);
-        else
+        else {
                 log_report(&report);
+                if (r < 0)
+                        tell_of_mistake(&report, r);
+        }
         conf_report_done(&report);
         return PASS(r);
 }

@@ -197,10 +197,12 @@ class Service(Booted):
         self.assertEqual((listening.st_mode & 0o777, listening.st_gid), (0o660, int(run("id", "-g", "bearerd").stdout)))
 
     def test_mistake(self):
-        """systemctl start fails, and the journal says which line it is."""
+        """systemctl start fails, and its status and the journal say which line it is."""
         self.configure("typ = jwt\n")
         self.assertNotEqual(run("systemctl", "start", "bearerd.service", check=False).returncode, 0)
-        self.assertIn("/etc/bearerd/bearerd.conf:10", self.log())
+        self.assertIn("/etc/bearerd/bearerd.conf:10", show("bearerd.service", "StatusText"))
+        run("journalctl", "--sync")  # by name: of a process that has ended journald may not know the unit any more
+        self.assertIn("/etc/bearerd/bearerd.conf:10", run("journalctl", "--no-pager", "-n", "40", "-t", "bearerd").stdout)
         self.configure()
         self.start()
         self.token()
