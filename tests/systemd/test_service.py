@@ -415,6 +415,9 @@ class Service(Booted):
         before = self.token()
         pid = show("bearerd.service", "MainPID")
         run("systemctl", "kill", "--kill-who=main", "--signal=STOP", "bearerd.service")
+        tasks = pathlib.Path(f"/proc/{pid}/task")
+        eventually(lambda: not tasks.exists() or all((t / "stat").read_text().rsplit(")", 1)[1].split()[0] in "TtZX"
+                                                     for t in tasks.iterdir()), "all its threads have stopped")
         self.assertTrue(self.token())
         self.assertNotEqual(show("bearerd.service", "MainPID"), pid)
         self.assertEqual(show("bearerd.service", "NRestarts"), "1")
