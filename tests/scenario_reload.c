@@ -355,6 +355,32 @@ START_TEST(a_grant_ends_in_a_refresh_of_before)
 }
 END_TEST
 
+/* Removed and back at once, and the refresh of before ends the grant. */
+START_TEST(a_grant_ends_while_its_credential_is_away)
+{
+        struct next without, with;
+        struct caller c, again;
+        struct stage s;
+
+        stage_start_refresh(&s, &c, BEFORE_THE_ANSWER);
+        next_init(&without, &s.w, SITE);
+        next_init(&with, &s.w, N_CREDENTIALS);
+        next_adopt(&without, &s.w);
+        next_adopt(&with, &s.w);
+        stage_ask(&s, &again, "alice"); /* waits for that refresh to come home */
+        stage_answer(&s, REFUSES);
+        stage_store(&s);
+        world_pass(&s.w, 5 * US_PER_S);
+        ck_assert_int_eq(again.kind, ANSWER_AUTHORIZATION_REQUIRED);
+        ck_assert_uint_eq(again.answers, 1);
+        assert_no_row(&s, "alice");
+        ck_assert_uint_eq(stage_sent(&s), 1);
+        stage_done(&s);
+        next_done(&without);
+        next_done(&with);
+}
+END_TEST
+
 static void add(TCase *tc) {
         world_prepare();
         tcase_add_test(tc, what_is_the_same_stays);
@@ -366,6 +392,7 @@ static void add(TCase *tc) {
         tcase_add_test(tc, a_back_off_stays);
         tcase_add_loop_test(tc, a_grant_outlives_that_its_credential_is_removed, 0, STEP_MAX);
         tcase_add_test(tc, a_grant_ends_in_a_refresh_of_before);
+        tcase_add_test(tc, a_grant_ends_while_its_credential_is_away);
         tcase_add_loop_test(tc, a_credential_that_is_back_at_once_waits_for_its_refresh, 0,
                             STEP_MAX);
 }

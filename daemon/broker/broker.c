@@ -1,6 +1,7 @@
 #include "broker/broker.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,8 +147,11 @@ static int broker_refresh(struct entry_pool *pool, struct entry *e, struct refus
         struct why why = { "" };
         int r;
 
-        if (!g)
+        if (!g) { /* it has ended in what was begun before the credential was away for a while */
+                refusal->kind = REFUSAL_GRANT;
+                (void) snprintf(refusal->message, sizeof(refusal->message), "it has ended");
                 return RAISE(-ENOENT);
+        }
         if (g->rotation)
                 return RAISE(-EBUSY); /* begun before the credential was away for a while */
         r = grant_refresh(g, c->upstream, &e->turn, broker_refreshed, e, &why);
