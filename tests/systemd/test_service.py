@@ -60,6 +60,15 @@ def show(unit, name, *options):
     return run("systemctl", *options, "show", "--value", "-p", name, unit).stdout.strip()
 
 
+def stands_still(pid):
+    """Each of its threads is stopped; or it has been killed for that already."""
+    try:
+        return all((task / "stat").read_text().rsplit(")", 1)[1].split()[0] in "TtZX"
+                   for task in pathlib.Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return True
+
+
 def as_user(user, *command):
     """The command, for somebody else."""
     return ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--", *command]
@@ -415,9 +424,7 @@ class Service(Booted):
         before = self.token()
         pid = show("bearerd.service", "MainPID")
         run("systemctl", "kill", "--kill-who=main", "--signal=STOP", "bearerd.service")
-        tasks = pathlib.Path(f"/proc/{pid}/task")
-        eventually(lambda: not tasks.exists() or all((t / "stat").read_text().rsplit(")", 1)[1].split()[0] in "TtZX"
-                                                     for t in tasks.iterdir()), "all its threads have stopped")
+        eventually(lambda: stands_still(pid), "all its threads have stopped")
         self.assertTrue(self.token())
         self.assertNotEqual(show("bearerd.service", "MainPID"), pid)
         self.assertEqual(show("bearerd.service", "NRestarts"), "1")
