@@ -17,9 +17,9 @@ enum colour {
 };
 
 struct screen {
-        bool terminal; /* that understands escapes */
-        bool colour;   /* and the person wants colours: NO_COLOR is not set */
-        bool utf8;     /* it shows blocks and quadrants */
+        bool terminal;     /* that understands escapes */
+        bool colour;       /* and the person wants colours: NO_COLOR is not set */
+        bool utf8;         /* it shows blocks and quadrants */
         int columns, rows; /* of the terminal; 80 and 24 where there is none */
 };
 

@@ -87,7 +87,7 @@ static int token_get(const struct call *call, struct wire_answer *ret) {
         if (strcmp(ret->content_type, request.accept) == 0 &&
             (json ? ask_json_pieces(ret->body, ret->body_len, pieces)
                   : ret->body_len <= PROTOCOL_TOKEN_MAX &&
-                            words_is_token(ret->body, ret->body_len)))
+                             words_is_token(ret->body, ret->body_len)))
                 return EXIT_DONE;
         wire_answer_done(ret);
         say(_("%s: what the daemon sent is not a token: is bearerctl (%s) older or newer than bearerd?"),

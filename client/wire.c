@@ -397,7 +397,8 @@ static int wire_parse_head(char *text, size_t len, struct wire_head *head) {
         int r;
 
         *head = (struct wire_head){
-                .answer = { .expires_at = -1, .expires_in_s = -1, .retry_after_s = -1 }, .length = -1
+                .answer = { .expires_at = -1, .expires_in_s = -1, .retry_after_s = -1 },
+                .length = -1
         };
         for (char *line = text, *next; line < end; line = next, first = false) {
                 next = memmem(line, (size_t) (end + 2 - line), "\r\n", 2);

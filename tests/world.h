@@ -42,7 +42,7 @@ struct world {
         size_t pending;                     /* authorizations, as the broker last told */
         void (*answered)(struct caller *c); /* sees each answer from within; may be NULL */
         void (*told)(struct world *w, const struct change *change); /* the same; may be NULL */
-        int64_t part_us;                    /* of a second of the wall clock */
+        int64_t part_us; /* of a second of the wall clock */
 };
 
 /* Once, before the tests fork: makes the keys. */

@@ -25,8 +25,8 @@
 
 #define CROWD_SURPLUS_US  (2 * US_PER_S) /* to send its request and take the answer */
 #define CROWD_SURPLUS_MAX 64             /* of one user; more are closed at once */
-#define CROWD_HELD_MAX    8388608        /* bytes of what one user is sending, on all its connections */
-#define CROWD_TOLD_US     US_PER_MIN     /* one user is spoken of once in this */
+#define CROWD_HELD_MAX    8388608    /* bytes of what one user is sending, on all its connections */
+#define CROWD_TOLD_US     US_PER_MIN /* one user is spoken of once in this */
 
 enum guest_phase {
         GUEST_ARRIVED,

@@ -99,9 +99,8 @@ struct MHD_Response *rendering_get(struct token *t, bool as_text, mono_t now) {
                 if (form->response) /* connections that still send it hold it, too */
                         MHD_destroy_response(form->response);
                 form->response = rendering_make(t, as_text, now);
-                form->until = t->never_expires
-                                      ? MONO_NEVER
-                                      : mono_add(now, token_left(t, now) % US_PER_S + 1);
+                form->until = t->never_expires ? MONO_NEVER
+                                               : mono_add(now, token_left(t, now) % US_PER_S + 1);
         }
         return form->response;
 }

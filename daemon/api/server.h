@@ -20,7 +20,7 @@
 
 #define SERVER_CONNECTION_MEMORY                                                                   \
         8160 /* bytes for each; performance.md section 3; two pages with what malloc adds */
-#define SERVER_CONNECTIONS_MAX   16384 /* at once, or as many as there are descriptors for */
+#define SERVER_CONNECTIONS_MAX 16384 /* at once, or as many as there are descriptors for */
 
 struct audit;
 struct feed;
@@ -49,7 +49,7 @@ struct server_parts {                    /* all borrowed until the server has st
         void (*reload)(void *user, reload_done_fn *done, void *done_user);
         void *reload_user;
         const bool *refused; /* the last reload was; loop; NULL: nobody can tell */
-        struct inbox *loop; /* where calls cross to */
+        struct inbox *loop;  /* where calls cross to */
         const int *fds; /* listening, one for each of conf->sockets; only those of http are used */
 };
 

@@ -61,7 +61,7 @@ bool sandbox_lock_memory(void) {
 static struct sandbox_place {
         dev_t dev;
         ino_t ino;
-} *sandbox_places; /* NULL: everywhere */
+} * sandbox_places; /* NULL: everywhere */
 static size_t sandbox_n_places;
 
 static int sandbox_open_nearest(const char *directory) {

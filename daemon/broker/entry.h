@@ -83,16 +83,16 @@ struct entry {
         void *obtain;             /* of pool->obtain() */
         struct list_link waiting; /* struct ask */
         struct timer timer;
-        int64_t lifetime_us;    /* as last granted; 0: not known */
-        mono_t forced_by;       /* when it has to be there; for `forced` */
-        struct list_link link;  /* of one whose credential is not configured any more */
-        bool outdated;          /* what is under way was begun under another configuration */
-        bool forced;            /* an exchange is wanted, whether anybody waits or not */
-        bool lapses;            /* the token is not going to be renewed unless somebody uses it */
-        unsigned failures;      /* in a row */
-        mono_t not_before;      /* no exchange before this: back-off */
-        mono_t rejected_before; /* no exchange because of a rejection before this */
-        mono_t misdated_before; /* a wrong date counts as a failure like others before this */
+        int64_t lifetime_us;     /* as last granted; 0: not known */
+        mono_t forced_by;        /* when it has to be there; for `forced` */
+        struct list_link link;   /* of one whose credential is not configured any more */
+        bool outdated;           /* what is under way was begun under another configuration */
+        bool forced;             /* an exchange is wanted, whether anybody waits or not */
+        bool lapses;             /* the token is not going to be renewed unless somebody uses it */
+        unsigned failures;       /* in a row */
+        mono_t not_before;       /* no exchange before this: back-off */
+        mono_t rejected_before;  /* no exchange because of a rejection before this */
+        mono_t misdated_before;  /* a wrong date counts as a failure like others before this */
         struct refusal *refusal; /* the last one, until a token comes; NULL: there was none, or no
                                   * memory to keep it: entry_refusal() */
 };

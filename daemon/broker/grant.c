@@ -11,7 +11,7 @@
 #define GRANT_WRITE_RETRY_US (10 * US_PER_S) /* a full disk is asked again this often */
 #define GRANT_MARK_US                                                                              \
         US_PER_S /* a disk that takes longer holds up no credential that has nothing on it */
-#define GRANT_DUE_PART       5               /* refreshed when a fifth of its life is left ... */
+#define GRANT_DUE_PART 5 /* refreshed when a fifth of its life is left ... */
 #define GRANT_DUE_SPREAD_US                                                                        \
         US_PER_D /* ... or up to this earlier, so that many do not come at once */
 #define GRANT_DUE_PACE_US                                                                          \
@@ -35,7 +35,7 @@ struct rotation { /* dies with its grant */
         struct secret *presented;
         struct exchange_result result;
         bool is_marking; /* the disk has not answered yet */
-        int error; /* the successor was not even given to the disk: grant_timer() ends it */
+        int error;       /* the successor was not even given to the disk: grant_timer() ends it */
         grant_done_fn *done;
         void *user;
 };

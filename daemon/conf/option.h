@@ -24,8 +24,9 @@ enum option_target { /* the struct that an option's field is in */
 
 #define OPTION_IN_CONFIG_FILE                                                                      \
         1u /* coze_oauth_config.json can hold it: required only without config_file */
-#define OPTION_DEFAULT_MAY_FAIL 2u /* a default that this machine does not have leaves the field as it was */
-#define OPTION_LIMITS           4u /* set to nothing it lets everybody in: worth a warning */
+#define OPTION_DEFAULT_MAY_FAIL                                                                    \
+        2u               /* a default that this machine does not have leaves the field as it was */
+#define OPTION_LIMITS 4u /* set to nothing it lets everybody in: worth a warning */
 
 struct option {
         enum section_kind section;

@@ -48,8 +48,8 @@ static void socket_check_group(const struct builder *b, const struct section *s,
                                const struct conf_socket *socket) {
         const char *standard = option_standard(option_find(s->kind, "socket_group"), b->scope);
 
-        if (standard && *standard && !section_get(s, "socket_group") && socket->group == (gid_t) -1 &&
-            (socket->mode >> 3 & 07) != (socket->mode & 07))
+        if (standard && *standard && !section_get(s, "socket_group") &&
+            socket->group == (gid_t) -1 && (socket->mode >> 3 & 07) != (socket->mode & 07))
                 report_key(b->report, false, s, "socket_group",
                            "the default, %s, names a group that does not exist here", standard);
 }

@@ -32,7 +32,7 @@ struct command {
         struct list_link waiting; /* struct command_job */
         size_t n_waiting;
         bool dropped; /* one, and it has been said; since the last one has begun that waited */
-        pid_t pid; /* 0: none runs; the leader of a process group */
+        pid_t pid;    /* 0: none runs; the leader of a process group */
         int pidfd;
         sd_event_source *ended;
         struct timer limit;

@@ -87,7 +87,7 @@ struct exchange_result {
                                     * asked for; 0: it does not */
         int64_t lifetime_requested_us; /* jwt: asked for, or the default; else 0 */
         bool maybe_done; /* set by sched/upstream: no clear answer, yet it may have been acted on */
-        bool misdated;   /* set by sched/upstream: refused for a date that the next one will not have */
+        bool misdated; /* set by sched/upstream: refused for a date that the next one will not have */
         bool has_skew;
         int64_t skew_s; /* the provider's clock minus ours, from its Date header */
         /* EXCHANGE_DEVICE_START */

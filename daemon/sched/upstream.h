@@ -58,7 +58,7 @@ struct upstream_view { /* what may be told of a provider */
         enum breaker_state state;
         bool has_retry_at; /* OPEN: nothing is sent before */
         wall_t retry_at;
-        wall_t down_since; /* not CLOSED */
+        wall_t down_since;                /* not CLOSED */
         const struct refusal *last_error; /* of the provider as such; NULL: none, or it is over.
                                            * Borrowed until the loop goes on */
         wall_t last_error_at;

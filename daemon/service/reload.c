@@ -19,8 +19,8 @@ struct reload {
         struct reload_parts parts;
         struct list_link current,
                 next; /* struct reload_request: of this round, and of the one after it */
-        bool busy;  /* a round is under way */
-        bool again; /* somebody wants another one, whether anybody waits for its end or not */
+        bool busy;    /* a round is under way */
+        bool again;   /* somebody wants another one, whether anybody waits for its end or not */
         bool stopped;
 
         /* the thread that reads has these three, until it has posted `was_read` */

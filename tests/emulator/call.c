@@ -404,7 +404,8 @@ static void call_check_authorize(struct call *c) {
 
 static void call_check_users_me(struct call *c) {
         authority_count(c->authority, COUNT_USERS_ME);
-        if (!fields_find(&c->rq->headers, "Authorization")) { /* how one asks whether it is the API */
+        if (!fields_find(&c->rq->headers,
+                         "Authorization")) { /* how one asks whether it is the API */
                 c->access_token = "";
                 return;
         }

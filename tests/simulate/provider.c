@@ -17,7 +17,7 @@
 #define STORM_S     10
 #define STORM_MAX   620 /* requests to one provider in STORM_S: 50 a second, and a burst of 100 */
 #define DOUBTED_US  (12 * US_PER_MIN) /* the longest min_ttl that callers must get */
-#define RECOVERY_US (7 * US_PER_MIN) /* a probe comes in up to 5, and a few tries after it */
+#define RECOVERY_US (7 * US_PER_MIN)  /* a probe comes in up to 5, and a few tries after it */
 
 const char *const weather_names[WEATHER_MAX] = { "fine",    "slow",     "flaky",    "lossy",
                                                  "lying",   "limiting", "refusing", "black_hole",
