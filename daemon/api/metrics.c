@@ -97,53 +97,55 @@ static void metrics_handed_out(struct metrics *m, const char *name) {
         metrics_sample(m, name, "} %" PRIu64 "\n", server_counted(m->call->server, m->credential));
 }
 
-static const struct {
+struct metrics_family {
         const char *name; /* without "bearerd_" and "_total" */
         const char *type;
         const char *unit; /* NULL: none */
         const char *help;
-        void (*write)(struct metrics *m, const char *name);
-} metrics_of_credentials[] = {
-        { "credential_state", "gauge", NULL, "1 for the state that the credential is in, else 0.",
-          metrics_state },
-        { "token_remaining_seconds", "gauge", "seconds",
-          "Until the token ends; absent if it is not known to.", metrics_token_left },
-        { "grant_remaining_seconds", "gauge", "seconds",
-          "Until the refresh token of the credential's own grant would end unused.",
-          metrics_grant_left },
-        { "grants", "gauge", NULL, "Grants that are kept.", metrics_grants },
-        { "renewals", "counter", NULL, "Attempts to obtain a token, by how they ended.",
-          metrics_renewals },
-        { "survives_seconds", "gauge", "seconds",
-          "How long its own token is good should the provider go down now.", metrics_survives },
-        { "callers_waiting", "gauge", NULL, "Callers who wait for a token.", metrics_waiting },
-        { "tokens_handed_out", "counter", NULL, "Answers that were a token.", metrics_handed_out },
 };
 
-static void metrics_head(struct metrics *m, const char *name, const char *type, const char *unit,
-                         const char *help) {
-        const char *total = m->is_old && strcmp(type, "counter") == 0 ? "_total" : "";
+/* Begins a family. `ret` is what its samples are called, and may be NULL. */
+static void metrics_head(struct metrics *m, const struct metrics_family *f, char ret[64]) {
+        const char *total = strcmp(f->type, "counter") == 0 ? "_total" : "";
+        const char *head = m->is_old ? total : "";
 
-        (void) fprintf(m->out, "# TYPE bearerd_%s%s %s\n", name, total, type);
-        if (unit && !m->is_old)
-                (void) fprintf(m->out, "# UNIT bearerd_%s %s\n", name, unit);
-        (void) fprintf(m->out, "# HELP bearerd_%s%s %s\n", name, total, help);
+        (void) fprintf(m->out, "# TYPE bearerd_%s%s %s\n", f->name, head, f->type);
+        if (f->unit && !m->is_old)
+                (void) fprintf(m->out, "# UNIT bearerd_%s %s\n", f->name, f->unit);
+        (void) fprintf(m->out, "# HELP bearerd_%s%s %s\n", f->name, head, f->help);
+        if (ret)
+                (void) snprintf(ret, 64, "%s%s", f->name, total);
 }
 
-/* What the samples of a counter are called, or of anything else. */
-static void metrics_sample_name(const char *name, const char *type, char ret[64]) {
-        (void) snprintf(ret, 64, "%s%s", name, strcmp(type, "counter") == 0 ? "_total" : "");
-}
+static const struct {
+        struct metrics_family family;
+        void (*write)(struct metrics *m, const char *name);
+} metrics_of_credentials[] = {
+        { { "credential_state", "gauge", NULL,
+            "1 for the state that the credential is in, else 0." },
+          metrics_state },
+        { { "token_remaining_seconds", "gauge", "seconds",
+            "Until the token ends; absent if it is not known to." },
+          metrics_token_left },
+        { { "grant_remaining_seconds", "gauge", "seconds",
+            "Until the refresh token of the credential's own grant would end unused." },
+          metrics_grant_left },
+        { { "grants", "gauge", NULL, "Grants that are kept." }, metrics_grants },
+        { { "renewals", "counter", NULL, "Attempts to obtain a token, by how they ended." },
+          metrics_renewals },
+        { { "survives_seconds", "gauge", "seconds",
+            "How long its own token is good should the provider go down now." },
+          metrics_survives },
+        { { "callers_waiting", "gauge", NULL, "Callers who wait for a token." }, metrics_waiting },
+        { { "tokens_handed_out", "counter", NULL, "Answers that were a token." },
+          metrics_handed_out },
+};
 
 static void metrics_write_credentials(struct metrics *m, size_t what) {
         const struct conf *conf = broker_conf(m->broker);
-        const char *name = metrics_of_credentials[what].name;
-        const char *type = metrics_of_credentials[what].type;
         char sample[64];
 
-        metrics_head(m, name, type, metrics_of_credentials[what].unit,
-                     metrics_of_credentials[what].help);
-        metrics_sample_name(name, type, sample);
+        metrics_head(m, &metrics_of_credentials[what].family, sample);
         for (size_t i = 0; i < conf->n_credentials; i++) {
                 m->credential = conf->credentials[i];
                 if (!caller_find_credential(m->call->caller, conf, m->credential->name))
@@ -232,32 +234,31 @@ static void metrics_duration(struct metrics *m, const char *name,
 }
 
 static const struct {
-        const char *name, *type, *unit, *help; /* as above */
+        struct metrics_family family;
         void (*write)(struct metrics *m, const char *name, const struct metrics_provider *p);
 } metrics_of_providers[] = {
-        { "provider_breaker", "gauge", NULL,
-          "1 for the state that the provider's circuit breaker is in, else 0.", metrics_breaker },
-        { "provider_clock_skew_seconds", "gauge", "seconds",
-          "The provider's clock minus this machine's; absent before its first answer.",
+        { { "provider_breaker", "gauge", NULL,
+            "1 for the state that the provider's circuit breaker is in, else 0." },
+          metrics_breaker },
+        { { "provider_clock_skew_seconds", "gauge", "seconds",
+            "The provider's clock minus this machine's; absent before its first answer." },
           metrics_skew },
-        { "upstream_requests", "counter", NULL, "Requests that were sent.", metrics_requests },
-        { "upstream_results", "counter", NULL, "Requests that have ended, by how.",
+        { { "upstream_requests", "counter", NULL, "Requests that were sent." }, metrics_requests },
+        { { "upstream_results", "counter", NULL, "Requests that have ended, by how." },
           metrics_results },
-        { "upstream_active", "gauge", NULL, "Requests under way.", metrics_active },
-        { "upstream_queued", "gauge", NULL, "Requests that wait for their turn.", metrics_queued },
-        { "upstream_duration_seconds", "histogram", "seconds",
-          "How long a provider took to answer.", metrics_duration },
+        { { "upstream_active", "gauge", NULL, "Requests under way." }, metrics_active },
+        { { "upstream_queued", "gauge", NULL, "Requests that wait for their turn." },
+          metrics_queued },
+        { { "upstream_duration_seconds", "histogram", "seconds",
+            "How long a provider took to answer." },
+          metrics_duration },
 };
 
 static void metrics_write_providers(struct metrics *m, size_t what) {
         const struct conf *conf = broker_conf(m->broker);
-        const char *name = metrics_of_providers[what].name;
-        const char *type = metrics_of_providers[what].type;
         char sample[64];
 
-        metrics_head(m, name, type, metrics_of_providers[what].unit,
-                     metrics_of_providers[what].help);
-        metrics_sample_name(name, type, sample);
+        metrics_head(m, &metrics_of_providers[what].family, sample);
         for (size_t i = 0; i < conf->n_providers; i++) {
                 struct metrics_provider p = { .name = conf->providers[i]->name,
                                               .latency = broker_latency(m->broker, i) };
@@ -271,17 +272,24 @@ static void metrics_write_providers(struct metrics *m, size_t what) {
 
 /* --- all of it --- */
 
+static const struct metrics_family metrics_build_info = { "build_info", "gauge", NULL,
+                                                          "1; the version of bearerd." };
+static const struct metrics_family metrics_configuration_refused = {
+        "configuration_refused", "gauge", NULL,
+        "1 if the last reload was refused: the files are not what is in force."
+};
+static const struct metrics_family metrics_event_readers = { "event_readers", "gauge", NULL,
+                                                             "Connections that read events." };
+
 static void metrics_write(struct metrics *m) {
-        metrics_head(m, "build_info", "gauge", NULL, "1; the version of bearerd.");
+        metrics_head(m, &metrics_build_info, NULL);
         (void) fprintf(m->out, "bearerd_build_info{version=\"%s\"} 1\n", BEARERD_VERSION);
         if (server_parts(m->call->server)->refused) {
-                metrics_head(
-                        m, "configuration_refused", "gauge", NULL,
-                        "1 if the last reload was refused: the files are not what is in force.");
+                metrics_head(m, &metrics_configuration_refused, NULL);
                 (void) fprintf(m->out, "bearerd_configuration_refused %d\n",
                                *server_parts(m->call->server)->refused);
         }
-        metrics_head(m, "event_readers", "gauge", NULL, "Connections that read events.");
+        metrics_head(m, &metrics_event_readers, NULL);
         (void) fprintf(m->out, "bearerd_event_readers %zu\n",
                        atomic_load(&server_streams(m->call->server)->n));
         for (size_t i = 0; i < N_ELEMENTS(metrics_of_credentials); i++)
