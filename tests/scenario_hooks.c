@@ -344,14 +344,14 @@ END_TEST
 
 /* --- another configuration --- */
 
-START_TEST(a_reload_disturbs_nobody)
-{
+/* Somebody has been told of PAT by `script`, and a command of BOT hangs. What is held by it. */
+static int begin_busy(const char *script) {
         int fd;
 
         prepare();
         fd = fifo();
         w.credential[PAT].remind_every_us = US_PER_D;
-        set_command(&w.credential[PAT].on_authorization_required, TELL);
+        set_command(&w.credential[PAT].on_authorization_required, script);
         set_command(&w.credential[BOT].on_change, HANG);
         begin();
         await_lines("told", 1);
@@ -360,6 +360,13 @@ START_TEST(a_reload_disturbs_nobody)
                                             .subject = "" });
         await_held(fd, true);
         await_lines("told", 2);
+        return fd;
+}
+
+START_TEST(a_reload_disturbs_nobody)
+{
+        int fd = begin_busy(TELL);
+
         world_pass(&w, 30 * US_PER_S);
         next_init(N_CREDENTIALS);
         next_adopt();
@@ -379,20 +386,8 @@ END_TEST
 
 START_TEST(what_has_changed_is_told)
 {
-        int fd;
+        int fd = begin_busy("echo old >>told");
 
-        prepare();
-        fd = fifo();
-        w.credential[PAT].remind_every_us = US_PER_D;
-        set_command(&w.credential[PAT].on_authorization_required, "echo old >>told");
-        set_command(&w.credential[BOT].on_change, HANG);
-        begin();
-        await_lines("told", 1);
-        hooks_tell(hooks, &(struct change){ .kind = CHANGE_TOKEN,
-                                            .credential = w.credentials[BOT],
-                                            .subject = "" });
-        await_held(fd, true);
-        await_lines("told", 2);
         next_init(N_CREDENTIALS);
         set_command(&next.credential[PAT].on_authorization_required, "echo new >>told");
         next.credential[PAT].remind_every_us = US_PER_H;

@@ -271,6 +271,17 @@ static void stage_start_refresh(struct stage *s, struct caller *c, enum step ste
                 stage_answer(s, GIVES);
 }
 
+/* So many seconds in which the disk and the provider do their work; never two refreshes of one grant at once. */
+static void stage_come_home(struct stage *s, int seconds) {
+        for (int i = 0; i < seconds; i++) {
+                stage_store(s);
+                ck_assert_uint_le(stage_waiting(s), 1);
+                if (stage_waiting(s) > 0)
+                        stage_answer(s, GIVES);
+                world_pass(&s->w, US_PER_S);
+        }
+}
+
 START_TEST(a_grant_outlives_that_its_credential_is_removed)
 {
         struct next without, with;
@@ -283,12 +294,7 @@ START_TEST(a_grant_outlives_that_its_credential_is_removed)
         next_adopt(&without, &s.w);
         ck_assert_uint_eq(c.answers, 1); /* at once */
         ck_assert_int_eq(c.kind, ANSWER_UNAVAILABLE);
-        for (int i = 0; i < 10; i++) {
-                stage_store(&s);
-                if (stage_waiting(&s) > 0)
-                        stage_answer(&s, GIVES);
-                world_pass(&s.w, US_PER_S);
-        }
+        stage_come_home(&s, 10);
         assert_row(&s, "alice", stage_provider(&s, "alice")->number, false);
         ck_assert(!stage_has_token(&s, "alice"));
         next_adopt(&with, &s.w);
@@ -301,7 +307,7 @@ START_TEST(a_grant_outlives_that_its_credential_is_removed)
 }
 END_TEST
 
-/* The same, and it is back before the refresh has come home: never two of one grant at once. */
+/* The same, and it is back before the refresh has come home. */
 START_TEST(a_credential_that_is_back_at_once_waits_for_its_refresh)
 {
         struct next without, with;
@@ -314,13 +320,7 @@ START_TEST(a_credential_that_is_back_at_once_waits_for_its_refresh)
         next_adopt(&without, &s.w);
         next_adopt(&with, &s.w);
         stage_ask(&s, &again, "alice");
-        for (int i = 0; i < 20; i++) {
-                stage_store(&s);
-                ck_assert_uint_le(stage_waiting(&s), 1);
-                if (stage_waiting(&s) > 0)
-                        stage_answer(&s, GIVES);
-                world_pass(&s.w, US_PER_S);
-        }
+        stage_come_home(&s, 20);
         ck_assert_uint_eq(s.spent, 0);
         ck_assert_int_eq(stage_get(&s, &again, "alice"), ANSWER_TOKEN);
         assert_row(&s, "alice", stage_provider(&s, "alice")->number, false);
