@@ -35,32 +35,10 @@ struct json_object *ask_json(const struct wire_answer *answer) {
         return NULL;
 }
 
-const char *ask_text(struct json_object *o, const char *key) {
-        struct json_object *v;
-
-        if (!json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, json_type_string))
-                return NULL;
-        return json_object_get_string(v);
-}
-
 char *ask_shown(struct json_object *o, const char *key, char ret[ASK_SHOWN_SIZE]) {
-        const char *text = ask_text(o, key);
+        const char *text = member_text(o, key);
 
         return words_clean(text && *text ? text : "-", ret, ASK_SHOWN_SIZE);
-}
-
-bool ask_is(struct json_object *o, const char *key, const char *value) {
-        const char *text = ask_text(o, key);
-
-        return text && strcmp(text, value) == 0;
-}
-
-int64_t ask_number(struct json_object *o, const char *key) {
-        struct json_object *v;
-
-        if (!json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, json_type_int))
-                return -1;
-        return json_object_get_int64(v);
 }
 
 bool ask_list(struct json_object *o, const char *key, struct json_object **ret) {
@@ -187,10 +165,10 @@ static int ask_exit_code(int status) {
 }
 
 char *ask_refusal(struct json_object *o, char ret[ASK_SENTENCE_SIZE]) {
-        const char *texts[] = { ask_text(o, "error"), ask_text(o, "message"),
-                                ask_text(o, "logid") };
+        const char *texts[] = { member_text(o, "error"), member_text(o, "message"),
+                                member_text(o, "logid") };
         char error[128], message[ASK_SENTENCE_SIZE / 2], logid[128], status[32] = "";
-        int64_t n = ask_number(o, "status");
+        int64_t n = member_number(o, "status");
 
         words_clean(texts[0] ? texts[0] : "", error, sizeof(error));
         words_clean(texts[1] ? texts[1] : "", message, sizeof(message));
@@ -256,16 +234,17 @@ static const struct {
 };
 
 const char *ask_translate(struct json_object *o, const char **ret_verb) {
-        const char *said = ask_text(o, "error_description"), *advice;
+        const char *said = member_text(o, "error_description"), *advice;
 
         *ret_verb = NULL;
         if (!said || message_is_english())
                 return NULL;
         advice = advice_translate(said);
-        if (advice && !ask_is(o, "error", PROTOCOL_AUTHORIZATION_REQUIRED))
+        if (advice && !member_is(o, "error", PROTOCOL_AUTHORIZATION_REQUIRED))
                 return advice;
         for (size_t i = 0; i < sizeof(ask_errors) / sizeof(ask_errors[0]); i++)
-                if (ask_is(o, "error", ask_errors[i].error) && strstr(said, ask_errors[i].said)) {
+                if (member_is(o, "error", ask_errors[i].error) &&
+                    strstr(said, ask_errors[i].said)) {
                         *ret_verb = ask_errors[i].verb;
                         return _(ask_errors[i].sentence);
                 }
@@ -293,7 +272,7 @@ static bool ask_lead(const struct call *call, struct json_object *o) {
 
 /* The daemon's own sentence, or what can be said without one. */
 static void ask_describe(struct json_object *o, int status, char ret[ASK_SENTENCE_SIZE]) {
-        const char *text = ask_text(o, "error_description"), *error = ask_text(o, "error");
+        const char *text = member_text(o, "error_description"), *error = member_text(o, "error");
         char code[128];
 
         if (text) {

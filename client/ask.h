@@ -9,6 +9,7 @@
 #include <json-c/json.h>
 #include <sys/uio.h>
 
+#include "client/member.h"
 #include "client/verb.h"
 #include "client/wire.h"
 
@@ -54,16 +55,8 @@ int ask_end(int fd, const struct wire_request *request, struct wire_answer *ret)
 /* The JSON object in the answer, or NULL if it holds something else. json_object_put(). */
 struct json_object *ask_json(const struct wire_answer *answer);
 
-/* Borrowed from `o`; NULL: absent, or not a text. */
-const char *ask_text(struct json_object *o, const char *key);
-
 /* The text, fit for a terminal; "-" when it is absent. Returns `ret`. */
 char *ask_shown(struct json_object *o, const char *key, char ret[ASK_SHOWN_SIZE]);
-
-bool ask_is(struct json_object *o, const char *key, const char *value);
-
-/* -1: absent, or not a number. */
-int64_t ask_number(struct json_object *o, const char *key);
 
 /* The array `key` of `o`, borrowed. False: it has been said that there is none. */
 bool ask_list(struct json_object *o, const char *key, struct json_object **ret);

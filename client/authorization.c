@@ -34,13 +34,13 @@ static const struct {
 static int authorization_state(struct json_object *o) {
         for (int i = 0; i < (int) (sizeof(authorization_states) / sizeof(authorization_states[0]));
              i++)
-                if (ask_is(o, "state", authorization_states[i].name))
+                if (member_is(o, "state", authorization_states[i].name))
                         return i;
         return -1;
 }
 
 bool authorization_is_pending(struct json_object *o) {
-        return ask_is(o, "state", PENDING);
+        return member_is(o, "state", PENDING);
 }
 
 const char *authorization_shown(struct json_object *o, char ret[ASK_SHOWN_SIZE]) {
@@ -67,9 +67,9 @@ int authorization_path(struct wire_path *path, const char *id) {
 
 struct json_object *authorization_read(const struct wire_answer *answer) {
         struct json_object *o = ask_json(answer);
-        const char *id = ask_text(o, "id");
+        const char *id = member_text(o, "id");
 
-        if (id && wire_is_name(id) && ask_text(o, "state"))
+        if (id && wire_is_name(id) && member_text(o, "state"))
                 return o;
         json_object_put(o);
         say(_("what the daemon sent is not an authorization: is bearerctl (%s) older or newer than "
@@ -94,7 +94,7 @@ void authorization_explain(const struct call *call, struct json_object *o) {
         char who[ASK_SENTENCE_SIZE], command[ASK_SENTENCE_SIZE], said[ASK_SENTENCE_SIZE];
         char state[ASK_SHOWN_SIZE], reason[ASK_SHOWN_SIZE];
         const int i = authorization_state(o);
-        const char *text = ask_text(o, "reason");
+        const char *text = member_text(o, "reason");
         struct json_object *upstream;
 
         (void) authorization_who(call, who);
@@ -104,7 +104,7 @@ void authorization_explain(const struct call *call, struct json_object *o) {
                 return;
         }
         if (!text)
-                text = ask_text(o, "error_description");
+                text = member_text(o, "error_description");
         if (text && i >= 0 && !message_is_english()) {
                 say("%s: %s", who, _(authorization_states[i].sentence));
                 if (advice_translate(text))

@@ -8,7 +8,7 @@
 #include "client/words.h"
 
 bool credential_is_static(struct json_object *o) {
-        return ask_is(o, "type", "pat") || ask_is(o, "type", "sat");
+        return member_is(o, "type", "pat") || member_is(o, "type", "sat");
 }
 
 static const struct {
@@ -28,7 +28,7 @@ const char *credential_state(struct json_object *o, bool coloured, enum colour *
                              char ret[ASK_SHOWN_SIZE]) {
         *ret_colour = COLOUR_NONE;
         for (size_t i = 0; i < sizeof(credential_states) / sizeof(credential_states[0]); i++)
-                if (ask_is(o, "state", credential_states[i].name)) {
+                if (member_is(o, "state", credential_states[i].name)) {
                         if (coloured)
                                 *ret_colour = credential_states[i].colour;
                         return _(credential_states[i].shown);
@@ -38,11 +38,11 @@ const char *credential_state(struct json_object *o, bool coloured, enum colour *
 
 /* "in 53min 2s", "never", "-": there is no token. Returns `ret`. */
 char *credential_expiry(struct json_object *o, int64_t now, char ret[WORDS_SPAN_SIZE]) {
-        int64_t at = ask_number(o, "expires_at");
+        int64_t at = member_number(o, "expires_at");
 
         if (at >= 0)
                 return words_when(at, now, ret);
-        return strcpy(ret, ask_text(o, "fingerprint") ? _("never") : "-");
+        return strcpy(ret, member_text(o, "fingerprint") ? _("never") : "-");
 }
 
 /* What last went wrong, or NULL: "HTTP 503: busy (2h ago). Wait." of an object, or a sentence. */
@@ -52,16 +52,16 @@ const char *credential_trouble(struct json_object *o, int64_t now, char ret[ASK_
         struct json_object *trouble;
         const char *other;
 
-        if (ask_text(o, "last_error"))
+        if (member_text(o, "last_error"))
                 return ask_shown(o, "last_error", ret);
         if (!json_object_object_get_ex(o, "last_error", &trouble) ||
             !json_object_is_type(trouble, json_type_object))
                 return NULL;
         (void) ask_refusal(trouble, said);
-        if (ask_number(trouble, "at") >= 0)
-                (void) words_when(ask_number(trouble, "at"), now, when);
-        if (ask_text(trouble, "advice"))
-                (void) words_clean(ask_text(trouble, "advice"), advice, sizeof(advice));
+        if (member_number(trouble, "at") >= 0)
+                (void) words_when(member_number(trouble, "at"), now, when);
+        if (member_text(trouble, "advice"))
+                (void) words_clean(member_text(trouble, "advice"), advice, sizeof(advice));
         (void) snprintf(what, sizeof(what), *when ? _("%s (%s)") : "%s%s",
                         *said ? said : _("the provider failed"), when);
         other = advice_translate(advice);
@@ -73,7 +73,7 @@ const char *credential_trouble(struct json_object *o, int64_t now, char ret[ASK_
 /* The daemon warns of the end of a static token, and of nothing else. */
 static const char *credential_warning(struct json_object *o, int64_t now,
                                       char ret[ASK_SHOWN_SIZE]) {
-        const int64_t at = ask_number(o, "expires_at");
+        const int64_t at = member_number(o, "expires_at");
         char name[ASK_SHOWN_SIZE], when[WORDS_SPAN_SIZE];
 
         if (message_is_english() || at < 0)
@@ -88,12 +88,12 @@ static const char *credential_warning(struct json_object *o, int64_t now,
 /* What a person should know or do, in a sentence, or NULL. */
 const char *credential_advice(struct json_object *o, int64_t now, char ret[ASK_SHOWN_SIZE]) {
         const bool is_static = credential_is_static(o);
-        const bool unauthorized = ask_is(o, "state", "authorization_required");
+        const bool unauthorized = member_is(o, "state", "authorization_required");
         char name[ASK_SHOWN_SIZE];
 
-        if (ask_text(o, "warning"))
+        if (member_text(o, "warning"))
                 return credential_warning(o, now, ret);
-        if (!unauthorized && !(is_static && ask_is(o, "state", "expired")))
+        if (!unauthorized && !(is_static && member_is(o, "state", "expired")))
                 return NULL;
         (void) snprintf(ret, ASK_SHOWN_SIZE,
                         is_static
@@ -109,7 +109,7 @@ const char *credential_attention(struct json_object *o, int64_t now, char ret[AS
         char trouble[ASK_SHOWN_SIZE], name[ASK_SHOWN_SIZE], command[128];
         const char *advice = credential_advice(o, now, ret);
 
-        if (!advice && !ask_is(o, "state", "ready") && !ask_is(o, "state", "idle"))
+        if (!advice && !member_is(o, "state", "ready") && !member_is(o, "state", "idle"))
                 return credential_trouble(o, now, ret);
         (void) snprintf(command, sizeof(command), "bearerctl login %.64s",
                         ask_shown(o, "name", name));
@@ -143,16 +143,17 @@ char *credential_trouble_kind(struct json_object *o, char ret[ASK_SHOWN_SIZE]) {
 }
 
 bool credential_is_down(struct json_object *o) {
-        return ask_is(o, "provider_state", "open") || ask_is(o, "provider_state", "half_open");
+        return member_is(o, "provider_state", "open") ||
+               member_is(o, "provider_state", "half_open");
 }
 
 char *credential_outage(struct json_object *o, int64_t now, char ret[ASK_SENTENCE_SIZE]) {
-        const int64_t since = ask_number(o, "provider_down_since");
-        const int64_t at = ask_number(o, "provider_retry_at");
+        const int64_t since = member_number(o, "provider_down_since");
+        const int64_t at = member_number(o, "provider_retry_at");
         char span[WORDS_SPAN_SIZE], when[WORDS_SPAN_SIZE];
-        const char *next = ask_is(o, "provider_state", "half_open") ? _("under way")
-                           : at > now                               ? words_when(at, now, when)
-                                                                    : _("due");
+        const char *next = member_is(o, "provider_state", "half_open") ? _("under way")
+                           : at > now                                  ? words_when(at, now, when)
+                                                                       : _("due");
 
         if (since >= 0 && since <= now)
                 (void) snprintf(ret, ASK_SENTENCE_SIZE, _("down for %s, the next try is %s"),

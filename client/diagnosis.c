@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "client/advice.h"
+#include "client/member.h"
 #include "client/message.h"
 #include "client/mistake.h"
 #include "client/words.h"
@@ -35,35 +36,6 @@ enum evidence {
         TRANSIENT = 1 << 16,  /* refused for now, for no fault of the reader's */
 };
 
-static const char *fact_text(struct json_object *fact, const char *key) {
-        struct json_object *v;
-
-        return json_object_object_get_ex(fact, key, &v) && json_object_is_type(v, json_type_string)
-                       ? json_object_get_string(v)
-                       : NULL;
-}
-
-static bool fact_is(struct json_object *fact, const char *key, const char *value) {
-        const char *text = fact_text(fact, key);
-
-        return text && strcmp(text, value) == 0;
-}
-
-static bool fact_number(struct json_object *fact, const char *key, int64_t *ret) {
-        struct json_object *v;
-
-        if (!json_object_object_get_ex(fact, key, &v) || !json_object_is_type(v, json_type_int))
-                return false;
-        *ret = json_object_get_int64(v);
-        return true;
-}
-
-static bool fact_is_true(struct json_object *fact, const char *key) {
-        struct json_object *v;
-
-        return json_object_object_get_ex(fact, key, &v) && json_object_get_boolean(v);
-}
-
 /* Of this machine, a private network, or what filters and VPNs make up. */
 static bool address_is_unlikely(const char *address) {
         static const char *const beginnings[] = { "0.0.0.0", "127.", "10.",  "192.168.", "198.18.",
@@ -76,29 +48,29 @@ static bool address_is_unlikely(const char *address) {
 }
 
 static unsigned fact_evidence(struct json_object *fact) {
-        const bool built_in = fact_is(fact, "provider", "coze.cn") ||
-                              fact_is(fact, "provider", "coze.com");
+        const bool built_in = member_is(fact, "provider", "coze.cn") ||
+                              member_is(fact, "provider", "coze.com");
         unsigned e = 0;
 
         e |= built_in ? BUILT_IN : 0;
-        e |= fact_is_true(fact, "region") ? REGIONAL : 0;
-        e |= fact_text(fact, "works_at") ? WORKS : 0;
-        e |= fact_text(fact, "refused_at") ? NOT_THERE : 0;
-        e |= fact_is(fact, "type", "pat") || fact_is(fact, "type", "sat") ? STATIC : 0;
-        e |= fact_text(fact, "proxy") ? PROXY : 0;
-        e |= fact_is_true(fact, "own_ca") ? OWN_CA : 0;
-        e |= fact_is_true(fact, "synchronized") ? 0 : UNKEPT;
-        e |= fact_is_true(fact, "swapped") ? SWAPPED : 0;
-        e |= built_in && !fact_text(fact, "proxy") &&
-                             address_is_unlikely(fact_text(fact, "address"))
+        e |= member_is_true(fact, "region") ? REGIONAL : 0;
+        e |= member_text(fact, "works_at") ? WORKS : 0;
+        e |= member_text(fact, "refused_at") ? NOT_THERE : 0;
+        e |= member_is(fact, "type", "pat") || member_is(fact, "type", "sat") ? STATIC : 0;
+        e |= member_text(fact, "proxy") ? PROXY : 0;
+        e |= member_is_true(fact, "own_ca") ? OWN_CA : 0;
+        e |= member_is_true(fact, "synchronized") ? 0 : UNKEPT;
+        e |= member_is_true(fact, "swapped") ? SWAPPED : 0;
+        e |= built_in && !member_text(fact, "proxy") &&
+                             address_is_unlikely(member_text(fact, "address"))
                      ? HIJACKED
                      : 0;
-        e |= fact_is_true(fact, "key_id_odd") ? KEY_ID_ODD : 0;
-        e |= fact_is(fact, "type", "jwt") ? APPLICATION : 0;
-        e |= fact_text(fact, "address") ? ADDRESSED : 0;
-        e |= fact_is_true(fact, "user") ? PERSONAL : 0;
-        e |= fact_is_true(fact, "works_here") ? WORKS_HERE : 0;
-        e |= fact_is(fact, "kind", "transient") ? TRANSIENT : 0;
+        e |= member_is_true(fact, "key_id_odd") ? KEY_ID_ODD : 0;
+        e |= member_is(fact, "type", "jwt") ? APPLICATION : 0;
+        e |= member_text(fact, "address") ? ADDRESSED : 0;
+        e |= member_is_true(fact, "user") ? PERSONAL : 0;
+        e |= member_is_true(fact, "works_here") ? WORKS_HERE : 0;
+        e |= member_is(fact, "kind", "transient") ? TRANSIENT : 0;
         return e;
 }
 
@@ -135,11 +107,11 @@ static void put_time(char *ret, size_t size, int64_t at) {
 
 /* "HTTP 401 invalid_client: bad kid; logid 2024..." */
 static void put_refusal(char *ret, size_t size, struct json_object *fact) {
-        const char *error = fact_text(fact, "error"), *message = fact_text(fact, "message"),
-                   *logid = fact_text(fact, "logid");
+        const char *error = member_text(fact, "error"), *message = member_text(fact, "message"),
+                   *logid = member_text(fact, "logid");
         int64_t status = 0;
 
-        if (fact_number(fact, "status", &status))
+        if (member_get_number(fact, "status", &status))
                 put(ret, size, "HTTP %" PRId64, status);
         if (error) {
                 put(ret, size, " ");
@@ -170,12 +142,13 @@ static void put_member(char *ret, size_t size, struct json_object *fact, const c
         if (strcmp(name, "refusal") == 0)
                 put_refusal(ret, size, fact);
         else if (strcmp(name, "other") == 0)
-                put(ret, size, "%s", fact_is(fact, "provider", "coze.cn") ? "coze.com" : "coze.cn");
-        else if (fact_text(fact, name) && strcmp(name, "message") == 0)
-                put_text(ret, size, mistake_translate(fact_text(fact, name), text, sizeof(text)));
-        else if (fact_text(fact, name))
-                put_text(ret, size, fact_text(fact, name));
-        else if (!fact_number(fact, name, &number))
+                put(ret, size, "%s",
+                    member_is(fact, "provider", "coze.cn") ? "coze.com" : "coze.cn");
+        else if (member_text(fact, name) && strcmp(name, "message") == 0)
+                put_text(ret, size, mistake_translate(member_text(fact, name), text, sizeof(text)));
+        else if (member_text(fact, name))
+                put_text(ret, size, member_text(fact, name));
+        else if (!member_get_number(fact, name, &number))
                 put(ret, size, "?");
         else if (is_one_of(name, times))
                 put_time(ret, size, number);
@@ -529,14 +502,14 @@ static const struct rule {
 /* clang-format on */
 
 static bool said(struct json_object *fact, const char *text) {
-        const char *message = fact_text(fact, "message"), *error = fact_text(fact, "error");
+        const char *message = member_text(fact, "message"), *error = member_text(fact, "error");
 
         return (message && strcasestr(message, text)) || (error && strcasestr(error, text));
 }
 
 static bool rule_fits(const struct rule *rule, struct json_object *fact, unsigned evidence) {
-        return fact_is(fact, "check", rule->check) &&
-               (!rule->problem || fact_is(fact, "problem", rule->problem)) &&
+        return member_is(fact, "check", rule->check) &&
+               (!rule->problem || member_is(fact, "problem", rule->problem)) &&
                (evidence & rule->with) == rule->with && !(evidence & rule->without) &&
                (!rule->said || said(fact, rule->said));
 }
@@ -556,13 +529,13 @@ static void diagnosis_add(struct diagnosis *d, struct json_object *fact, const c
 static void diagnosis_find_causes(struct diagnosis *d, struct json_object *fact) {
         const unsigned evidence = fact_evidence(fact);
 
-        if (!fact_text(fact, "problem") || d->result == DIAGNOSIS_OK)
+        if (!member_text(fact, "problem") || d->result == DIAGNOSIS_OK)
                 return;
         for (size_t i = 0; i < N_ELEMENTS(rules); i++)
                 if (rule_fits(&rules[i], fact, evidence | (d->n_causes == 0 ? OTHERWISE : 0)))
                         diagnosis_add(d, fact, rules[i].id, _(rules[i].advice));
-        if (d->n_causes == 0 && fact_text(fact, "advice")) {
-                const char *translated = advice_translate(fact_text(fact, "advice"));
+        if (d->n_causes == 0 && member_text(fact, "advice")) {
+                const char *translated = advice_translate(member_text(fact, "advice"));
 
                 diagnosis_add(d, fact, "advice", translated ? translated : "{advice}");
         }
@@ -570,10 +543,10 @@ static void diagnosis_find_causes(struct diagnosis *d, struct json_object *fact)
 
 static void diagnosis_find_sentence(struct diagnosis *d, struct json_object *fact) {
         const unsigned evidence = fact_evidence(fact);
-        const char *problem = fact_text(fact, "problem");
+        const char *problem = member_text(fact, "problem");
 
         for (size_t i = 0; i < N_ELEMENTS(sentences); i++)
-                if (fact_is(fact, "check", sentences[i].check) &&
+                if (member_is(fact, "check", sentences[i].check) &&
                     (problem ? sentences[i].problem && strcmp(problem, sentences[i].problem) == 0
                              : !sentences[i].problem) &&
                     (evidence & sentences[i].with) == sentences[i].with &&
@@ -582,31 +555,31 @@ static void diagnosis_find_sentence(struct diagnosis *d, struct json_object *fac
                         return;
                 }
         /* of a newer bearerd, or what nobody knows more of */
-        if (fact_text(fact, "host"))
+        if (member_text(fact, "host"))
                 expand("{host}: {problem}", fact, d->found);
         else
                 expand("{problem}", fact, d->found);
-        if (fact_text(fact, "detail"))
+        if (member_text(fact, "detail"))
                 put(d->found, sizeof(d->found), " (");
         put_text(d->found, sizeof(d->found),
-                 fact_text(fact, "detail") ? fact_text(fact, "detail") : "");
-        if (fact_text(fact, "detail"))
+                 member_text(fact, "detail") ? member_text(fact, "detail") : "");
+        if (member_text(fact, "detail"))
                 put(d->found, sizeof(d->found), ")");
 }
 
 /* Beyond the configuration: what a provider or the way to it does. */
 static bool diagnosis_is_upstream(struct json_object *fact) {
-        return !fact_is(fact, "check", "configuration") && !fact_is(fact, "check", "key_file") &&
-               !fact_is(fact, "check", "daemon") &&
-               !(fact_is(fact, "check", "credential") && fact_is(fact, "problem", "expired"));
+        return !member_is(fact, "check", "configuration") &&
+               !member_is(fact, "check", "key_file") && !member_is(fact, "check", "daemon") &&
+               !(member_is(fact, "check", "credential") && member_is(fact, "problem", "expired"));
 }
 
 static const char *diagnosis_title(struct json_object *fact) {
         for (size_t i = 0; i < N_ELEMENTS(titles); i++)
-                if (fact_is(fact, "check", titles[i].check))
+                if (member_is(fact, "check", titles[i].check))
                         return _(titles[i].title);
-        return fact_text(fact, "credential") ? fact_text(fact, "credential")
-                                             : fact_text(fact, "check");
+        return member_text(fact, "credential") ? member_text(fact, "credential")
+                                               : member_text(fact, "check");
 }
 
 bool diagnosis_make(struct json_object *fact, struct diagnosis *ret) {
@@ -618,9 +591,9 @@ bool diagnosis_make(struct json_object *fact, struct diagnosis *ret) {
         };
         size_t result = 0;
 
-        if (!fact_text(fact, "check") || !fact_text(fact, "result"))
+        if (!member_text(fact, "check") || !member_text(fact, "result"))
                 return false;
-        while (result < DIAGNOSIS_RESULT_MAX && !fact_is(fact, "result", results[result]))
+        while (result < DIAGNOSIS_RESULT_MAX && !member_is(fact, "result", results[result]))
                 result++;
         if (result == DIAGNOSIS_RESULT_MAX)
                 return false;

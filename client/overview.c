@@ -95,9 +95,9 @@ static struct json_object *overview_first_to_end(const struct overview *v, const
 
         for (size_t i = 0; i < json_object_array_length(v->list); i++) {
                 struct json_object *o = json_object_array_get_idx(v->list, i);
-                const int64_t seconds = ask_number(o, "survives_seconds");
+                const int64_t seconds = member_number(o, "survives_seconds");
 
-                if (seconds > 0 && seconds < least && ask_is(o, "provider", provider) &&
+                if (seconds > 0 && seconds < least && member_is(o, "provider", provider) &&
                     !credential_is_static(o)) {
                         first = o;
                         least = seconds;
@@ -109,14 +109,14 @@ static struct json_object *overview_first_to_end(const struct overview *v, const
 /* How the provider of `o` is, and how long it can be done without. */
 static void overview_print_provider(struct overview *v, struct json_object *o) {
         const bool down = credential_is_down(o);
-        struct json_object *first = overview_first_to_end(v, ask_text(o, "provider"));
+        struct json_object *first = overview_first_to_end(v, member_text(o, "provider"));
         char provider[ASK_SHOWN_SIZE], name[ASK_SHOWN_SIZE], outage[ASK_SENTENCE_SIZE];
         char span[WORDS_SPAN_SIZE], text[2 * ASK_SHOWN_SIZE];
 
         if (!down && !first)
                 return;
         if (first) {
-                (void) words_span(ask_number(first, "survives_seconds"), span);
+                (void) words_span(member_number(first, "survives_seconds"), span);
                 (void) ask_shown(first, "name", name);
         }
         if (!down)
@@ -139,7 +139,7 @@ static void overview_print_providers(struct overview *v) {
 
         for (size_t i = 0; seen && i < json_object_array_length(v->list); i++) {
                 struct json_object *o = json_object_array_get_idx(v->list, i);
-                const char *provider = ask_text(o, "provider");
+                const char *provider = member_text(o, "provider");
 
                 if (!provider || credential_is_static(o) ||
                     json_object_object_get_ex(seen, provider, NULL))

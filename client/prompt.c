@@ -26,15 +26,9 @@ bool prompt_is_address(const char *text) {
                words_is_token(text, strlen(text));
 }
 
-static bool prompt_is_true(struct json_object *o, const char *key) {
-        struct json_object *v;
-
-        return json_object_object_get_ex(o, key, &v) && json_object_get_boolean(v);
-}
-
 /* How long it is open, or NULL. */
 static const char *prompt_left(struct json_object *o, char ret[WORDS_SPAN_SIZE]) {
-        const int64_t at = ask_number(o, "expires_at"), left = at - time(NULL);
+        const int64_t at = member_number(o, "expires_at"), left = at - time(NULL);
 
         return at < 0 ? NULL : words_span(left > 0 ? left : 0, ret);
 }
@@ -52,16 +46,16 @@ void prompt_count_down(const struct screen *screen, int64_t left_s) {
 static void prompt_ask_to_paste(struct json_object *o) {
         char text[ASK_SHOWN_SIZE];
 
-        if (ask_text(o, "warning")) /* why the daemon does not wait there itself */
+        if (member_text(o, "warning")) /* why the daemon does not wait there itself */
                 (void) printf(message_is_english() ? "%s\n"
                                                    : _("bearerd cannot wait for the browser: %s\n"),
                               ask_shown(o, "warning", text));
         else
                 (void) puts(
-                        prompt_is_true(o, "loopback")
+                        member_is_true(o, "loopback")
                                 ? _("If the browser is on another machine, it ends at an error page.")
                                 : _("It ends at a page that may be unable to tell bearerd."));
-        if (ask_text(o, "redirect_uri"))
+        if (member_text(o, "redirect_uri"))
                 (void) printf(
                         isatty(STDIN_FILENO)
                                 ? _("Then paste that page's address here and press Enter; it begins "
@@ -91,9 +85,9 @@ static void prompt_print_waiting(const struct screen *screen, struct json_object
 
 static bool prompt_show_address(const struct call *call, const struct screen *screen,
                                 struct json_object *o) {
-        const char *url = ask_text(o, "authorization_url"), *air = screen->terminal ? "\n" : "";
+        const char *url = member_text(o, "authorization_url"), *air = screen->terminal ? "\n" : "";
         const bool opened = !call->no_browser && browser_is_near() && browser_open(url);
-        const bool pasting = !opened || !prompt_is_true(o, "loopback");
+        const bool pasting = !opened || !member_is_true(o, "loopback");
         char who[ASK_SENTENCE_SIZE];
 
         (void) authorization_who(call, who);
@@ -195,7 +189,7 @@ static void prompt_print_plain(const struct call *call, struct json_object *o) {
 static void prompt_show_code(const struct call *call, const struct screen *screen,
                              struct json_object *o) {
         AUTO(pixels_freep) struct pixels *qr = NULL, *large = NULL;
-        const char *complete = ask_text(o, "verification_uri_complete");
+        const char *complete = member_text(o, "verification_uri_complete");
 
         if (!screen->terminal) {
                 prompt_print_plain(call, o);
@@ -204,14 +198,14 @@ static void prompt_show_code(const struct call *call, const struct screen *scree
         if (screen->utf8 && screen->colour && complete)
                 qr = qr_make(complete);
         if (screen->utf8)
-                large = letters_make(ask_text(o, "user_code"));
+                large = letters_make(member_text(o, "user_code"));
         prompt_draw(call, screen, o, qr, large);
 }
 
 bool prompt_show(const struct call *call, const struct screen *screen, struct json_object *o) {
         bool pasting = false;
 
-        if (ask_text(o, "authorization_url"))
+        if (member_text(o, "authorization_url"))
                 pasting = prompt_show_address(call, screen, o);
         else
                 prompt_show_code(call, screen, o);

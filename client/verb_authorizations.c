@@ -36,7 +36,7 @@ struct authorizations_row {
 static void authorizations_make_row(struct json_object *o, int64_t now,
                                     struct authorizations_row *ret) {
         static const char *const keys[COLUMN_STATE] = { "id", "credential", "subject" };
-        const int64_t at = ask_number(o, "expires_at");
+        const int64_t at = member_number(o, "expires_at");
 
         for (int c = 0; c < COLUMN_STATE; c++)
                 ret->cells[c] = ask_shown(o, keys[c], ret->texts[c]);
@@ -78,7 +78,7 @@ static void authorizations_print_table(struct json_object *list, int64_t now) {
 /* Leaves those of one credential. */
 static void authorizations_select(struct json_object *list, const char *name) {
         for (size_t i = json_object_array_length(list); i-- > 0;)
-                if (!ask_is(json_object_array_get_idx(list, i), "credential", name))
+                if (!member_is(json_object_array_get_idx(list, i), "credential", name))
                         (void) json_object_array_del_idx(list, i, 1); /* it is there */
 }
 

@@ -57,14 +57,15 @@ static const struct {
 
 /* The same trouble of another host or credential as just before, with the same causes? */
 static bool check_is_told(struct check *c, struct json_object *fact, const struct diagnosis *d) {
-        const char *provider = ask_is(fact, "check", "credential") ? ask_text(fact, "provider")
-                                                                   : NULL;
+        const char *provider = member_is(fact, "check", "credential")
+                                       ? member_text(fact, "provider")
+                                       : NULL;
         char told[sizeof(c->told)];
         size_t len;
         bool same;
 
-        (void) snprintf(told, sizeof(told), "%s %s %s:", ask_text(fact, "check"),
-                        ask_text(fact, "problem") ? ask_text(fact, "problem") : "",
+        (void) snprintf(told, sizeof(told), "%s %s %s:", member_text(fact, "check"),
+                        member_text(fact, "problem") ? member_text(fact, "problem") : "",
                         provider ? provider : "");
         for (size_t i = 0; i < d->n_causes; i++) {
                 len = strlen(told);
@@ -163,11 +164,11 @@ static bool check_take(struct check *c, struct json_object *fact) {
                 *(d.upstream ? &c->upstream : &c->own) = true;
         if (d.result == DIAGNOSIS_FAIL && d.n_causes > 1)
                 c->ranked = true;
-        if (!c->socket && ask_is(fact, "check", "configuration") && ask_text(fact, "socket"))
-                c->socket = strdup(ask_text(fact, "socket"));
-        if (ask_is(fact, "check", "credential") && ask_text(fact, "credential"))
-                json_object_object_add(c->judged, ask_text(fact, "credential"),
-                                       json_object_new_string(ask_text(fact, "result")));
+        if (!c->socket && member_is(fact, "check", "configuration") && member_text(fact, "socket"))
+                c->socket = strdup(member_text(fact, "socket"));
+        if (member_is(fact, "check", "credential") && member_text(fact, "credential"))
+                json_object_object_add(c->judged, member_text(fact, "credential"),
+                                       json_object_new_string(member_text(fact, "result")));
         if (!c->list)
                 check_print(c, fact, &d);
         else if (check_add_causes(fact, &d) == 0 && json_object_array_add(c->list, fact) == 0)
@@ -190,8 +191,8 @@ static struct json_object *check_fact(const char *result, const char *problem) {
 
 static void check_copy(struct json_object *fact, const char *key, struct json_object *o,
                        const char *from) {
-        if (ask_text(o, from))
-                json_object_object_add(fact, key, json_object_new_string(ask_text(o, from)));
+        if (member_text(o, from))
+                json_object_object_add(fact, key, json_object_new_string(member_text(o, from)));
 }
 
 /* What it says of a provider's last refusal. */
@@ -203,32 +204,33 @@ static void check_copy_error(struct json_object *fact, struct json_object *o) {
                 return;
         for (size_t i = 0; i < N_ELEMENTS(texts); i++)
                 check_copy(fact, texts[i], error, texts[i]);
-        if (ask_number(error, "status") > 0)
+        if (member_number(error, "status") > 0)
                 json_object_object_add(fact, "status",
-                                       json_object_new_int64(ask_number(error, "status")));
+                                       json_object_new_int64(member_number(error, "status")));
 }
 
 /* Only what nobody has found out without it. */
 static void check_take_credential(struct check *c, struct json_object *o) {
         static const char *const troubles[] = { "authorization_required", "expired", "failing" };
-        const char *name = ask_text(o, "name"), *problem = NULL;
+        const char *name = member_text(o, "name"), *problem = NULL;
         struct json_object *fact;
 
         for (size_t i = 0; i < N_ELEMENTS(troubles); i++)
-                if (ask_is(o, "state", troubles[i]))
+                if (member_is(o, "state", troubles[i]))
                         problem = troubles[i];
-        if (!problem && ask_text(o, "warning"))
+        if (!problem && member_text(o, "warning"))
                 problem = "expires_soon";
-        if (!name || !problem || ask_is(c->judged, name, "fail") || ask_is(c->judged, name, "warn"))
+        if (!name || !problem || member_is(c->judged, name, "fail") ||
+            member_is(c->judged, name, "warn"))
                 return;
         fact = check_fact("warn", problem);
         check_copy(fact, "credential", o, "name");
         check_copy(fact, "type", o, "type");
         check_copy(fact, "provider", o, "provider");
-        if (ask_number(o, "expires_at") > 0)
+        if (member_number(o, "expires_at") > 0)
                 json_object_object_add(fact, "expires_at",
-                                       json_object_new_int64(ask_number(o, "expires_at")));
-        if (ask_is(c->judged, name, "ok"))
+                                       json_object_new_int64(member_number(o, "expires_at")));
+        if (member_is(c->judged, name, "ok"))
                 json_object_object_add(fact, "works_here", json_object_new_boolean(true));
         check_copy_error(fact, o);
         (void) check_take(c, fact);

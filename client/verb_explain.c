@@ -59,7 +59,7 @@ static const char *const explain_units[] = {
 
 static const char *explain_unknown(struct json_object *o, char ret[ASK_SHOWN_SIZE]) {
         for (size_t i = 0; i < sizeof(explain_units) / sizeof(explain_units[0]); i++)
-                if (ask_is(o, "unit_unknown", explain_units[i]))
+                if (member_is(o, "unit_unknown", explain_units[i]))
                         return _(explain_units[i]);
         return ask_shown(o, "unit_unknown", ret);
 }
@@ -67,15 +67,15 @@ static const char *explain_unknown(struct json_object *o, char ret[ASK_SHOWN_SIZ
 static void explain_print_process(struct json_object *o, const struct screen *screen) {
         char user[ASK_SENTENCE_SIZE], groups[ASK_SENTENCE_SIZE], text[ASK_SHOWN_SIZE];
         char who[3 * ASK_SENTENCE_SIZE], line[3 * ASK_SENTENCE_SIZE + ASK_SHOWN_SIZE];
-        const long pid = (long) ask_number(o, "pid"), gid = (long) ask_number(o, "gid");
+        const long pid = (long) member_number(o, "pid"), gid = (long) member_number(o, "gid");
 
-        (void) explain_user(ask_number(o, "uid"), user);
+        (void) explain_user(member_number(o, "uid"), user);
         if (*explain_groups(o, groups))
                 (void) snprintf(who, sizeof(who), _("%ld: user %s, group %ld, groups %s"), pid,
                                 user, gid, groups);
         else
                 (void) snprintf(who, sizeof(who), _("%ld: user %s, group %ld"), pid, user, gid);
-        if (ask_text(o, "unit"))
+        if (member_text(o, "unit"))
                 (void) snprintf(line, sizeof(line), _("%s, unit %s"), who,
                                 ask_shown(o, "unit", text));
         else
@@ -108,9 +108,9 @@ static const struct {
 
 static const char *explain_lead(struct json_object *part, bool allowed) {
         for (size_t i = 0; i < sizeof(explain_rules) / sizeof(explain_rules[0]); i++)
-                if (ask_is(part, "rule", explain_rules[i].rule))
+                if (member_is(part, "rule", explain_rules[i].rule))
                         return _(explain_rules[i].sentence);
-        if (ask_text(part, "rule"))
+        if (member_text(part, "rule"))
                 return NULL; /* of a newer daemon */
         return allowed ? _("it reaches the socket")
                        : _("the modes on the way to the socket keep it out");

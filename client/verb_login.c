@@ -68,10 +68,11 @@ static void login_clear(const struct login *l) {
 /* The start */
 
 static int login_check(struct json_object *o) {
-        const char *url = ask_text(o, "authorization_url"), *page = ask_text(o, "verification_uri");
+        const char *url = member_text(o, "authorization_url"),
+                   *page = member_text(o, "verification_uri");
 
         if (!authorization_is_pending(o) || (url && prompt_is_address(url)) ||
-            (!url && page && prompt_is_address(page) && ask_text(o, "user_code")))
+            (!url && page && prompt_is_address(page) && member_text(o, "user_code")))
                 return EXIT_DONE;
         say(_("what the daemon sent holds no address to open: is bearerctl (%s) older or newer than "
               "bearerd?"),
@@ -168,7 +169,7 @@ static int login_cancel(struct login *l) {
         if (l->screen.terminal)
                 (void) putchar('\n'); /* behind ^C */
         (void) fflush(stdout);
-        r = authorization_cancel(l->call, ask_text(l->o, "id"));
+        r = authorization_cancel(l->call, member_text(l->o, "id"));
         if (l->call->form == FORM_JSON) {
                 (void) json_object_object_add(l->o, "state", json_object_new_string("cancelled"));
                 (void) ask_print_object(l->o); /* the exit code is taken */
@@ -185,7 +186,7 @@ static int login_learn(struct login *l, const struct wire_answer *answer) {
 
         if (!o)
                 return EXIT_FAILED;
-        if (ask_is(o, "id", ask_text(l->o, "id"))) {
+        if (member_is(o, "id", member_text(l->o, "id"))) {
                 json_object_put(l->o);
                 l->o = o;
         } else
@@ -224,8 +225,8 @@ static int login_hear(struct login *l, const struct wire_answer *answer) {
 }
 
 static void login_make_question(struct login *l, int64_t wait_s) {
-        (void) authorization_path(&l->path, ask_text(l->o, "id")); /* it is one */
-        (void) wire_path_add_number(&l->path, "wait", wait_s);     /* fits */
+        (void) authorization_path(&l->path, member_text(l->o, "id")); /* it is one */
+        (void) wire_path_add_number(&l->path, "wait", wait_s);        /* fits */
         l->request = (struct wire_request){ .method = "GET",
                                             .path = l->path.text,
                                             .accept = "application/json",
@@ -401,7 +402,7 @@ static int login_timeout(const struct login *l, bool counting) {
 
 /* Waits for one thing and deals with it. An exit code. */
 static int login_step(struct login *l, bool *ret_signal) {
-        const int64_t expires_at = ask_number(l->o, "expires_at");
+        const int64_t expires_at = member_number(l->o, "expires_at");
         const bool counting = l->screen.terminal && !l->pasting && expires_at >= 0;
         struct pollfd p[] = {
                 { .fd = l->signal_fd, .events = POLLIN },

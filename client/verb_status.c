@@ -48,11 +48,11 @@ static void status_print_times(struct json_object *o, const struct screen *scree
         char text[ASK_SHOWN_SIZE], line[ASK_SHOWN_SIZE + 32];
         int64_t at;
 
-        if ((at = ask_number(o, "expires_at")) >= 0)
+        if ((at = member_number(o, "expires_at")) >= 0)
                 status_print_line(screen, _("expires"), status_time(at, now, text));
-        if ((at = ask_number(o, "renews_at")) >= 0)
+        if ((at = member_number(o, "renews_at")) >= 0)
                 status_print_line(screen, _("renews"), status_time(at, now, text));
-        if ((at = ask_number(o, "grant_expires_at")) < 0)
+        if ((at = member_number(o, "grant_expires_at")) < 0)
                 return;
         (void) snprintf(line, sizeof(line), _("expires %s"), status_time(at, now, text));
         status_print_line(screen, _("grant"), line);
@@ -61,7 +61,7 @@ static void status_print_times(struct json_object *o, const struct screen *scree
 /* How long it lasts without its provider, which may be away already. */
 static void status_print_forecast(struct json_object *o, const struct screen *screen, int64_t now) {
         char span[WORDS_SPAN_SIZE], line[ASK_SENTENCE_SIZE];
-        int64_t seconds = ask_number(o, "survives_seconds");
+        int64_t seconds = member_number(o, "survives_seconds");
 
         if (credential_is_down(o))
                 status_print_line(screen, _("outage"), credential_outage(o, now, line));
@@ -81,21 +81,21 @@ static void status_print_one(struct json_object *o, int64_t now) {
         char text[ASK_SHOWN_SIZE], line[ASK_SHOWN_SIZE + 32];
         struct screen screen;
         enum colour colour;
-        int64_t subjects = ask_number(o, "subjects");
+        int64_t subjects = member_number(o, "subjects");
         const char *state;
 
         screen_look(&screen);
         status_print_line(&screen, _("name"), ask_shown(o, "name", text));
         for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-                if (ask_text(o, texts[i].key))
+                if (member_text(o, texts[i].key))
                         status_print_line(&screen, _(texts[i].label),
                                           ask_shown(o, texts[i].key, text));
         state = credential_state(o, screen.colour, &colour, text);
         (void) table_print_label(_("state"), STATUS_INDENT);
         (void) printf("%s%s%s\n", screen_colour_on(colour), state, screen_colour_off(colour));
-        if (ask_text(o, "fingerprint")) {
+        if (member_text(o, "fingerprint")) {
                 (void) snprintf(line, sizeof(line),
-                                ask_number(o, "expires_at") < 0 ? _("%s, never expires") : "%s",
+                                member_number(o, "expires_at") < 0 ? _("%s, never expires") : "%s",
                                 ask_shown(o, "fingerprint", text));
                 status_print_line(&screen, _("token"), line);
         }
@@ -151,7 +151,7 @@ static void status_print_titles(void) {
 
 static void status_print_subject(struct json_object *o, const struct screen *screen, int64_t now) {
         char text[ASK_SHOWN_SIZE], when[WORDS_SPAN_SIZE] = "-";
-        const int64_t grant = ask_number(o, "grant_expires_at");
+        const int64_t grant = member_number(o, "grant_expires_at");
         enum colour colour;
         const char *state;
 
@@ -203,7 +203,7 @@ static int status_print_page(const struct call *call, const struct screen *scree
         }
         if (r != EXIT_DONE)
                 return r;
-        next = ask_text(o, "next");
+        next = member_text(o, "next");
         if (next && (strlen(next) >= ASK_SHOWN_SIZE || strcmp(next, after) == 0)) {
                 say(_("%s: the daemon's pages do not end: see journalctl -u bearerd"), call->name);
                 return EXIT_FAILED;

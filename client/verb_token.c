@@ -107,7 +107,7 @@ static bool token_get_base(const struct call *call, char ret[BASE_SIZE]) {
             ask_quietly(call, &request, &answer) < 0 || answer.status != 200)
                 return false;
         o = ask_json(&answer);
-        url = ask_text(o, "api_url");
+        url = member_text(o, "api_url");
         if (!url || strlen(url) >= BASE_SIZE || !words_is_token(url, strlen(url)))
                 return false;
         strcpy(ret, url);

@@ -65,7 +65,7 @@ static const char *watch_type(const char *type) {
 
 /* "bot", or "bot (alice)". Returns `ret`. */
 static char *watch_who(struct json_object *o, char ret[ASK_SHOWN_SIZE]) {
-        const char *text = ask_text(o, "subject");
+        const char *text = member_text(o, "subject");
         char credential[ASK_SHOWN_SIZE], subject[ASK_SHOWN_SIZE];
 
         (void) ask_shown(o, "credential", credential);
@@ -82,7 +82,7 @@ static char *watch_who(struct json_object *o, char ret[ASK_SHOWN_SIZE]) {
 static void watch_note(struct watch *w, const char *type, struct json_object *o) {
         char who[ASK_SHOWN_SIZE], reason[ASK_SHOWN_SIZE], text[3 * ASK_SHOWN_SIZE];
         char clock[16] = "", when[WORDS_SPAN_SIZE];
-        time_t at = (time_t) ask_number(o, "at");
+        time_t at = (time_t) member_number(o, "at");
         const char *translated, *verb;
         struct tm tm;
 
@@ -95,13 +95,13 @@ static void watch_note(struct watch *w, const char *type, struct json_object *o)
         (void) watch_who(o, who);
         translated = ask_translate(o, &verb);
         type = watch_type(type);
-        if (ask_text(o, "error_description"))
+        if (member_text(o, "error_description"))
                 (void) snprintf(text, sizeof(text), "%s  %s  %s: %s", clock, type, who,
                                 translated ? translated
                                            : ask_shown(o, "error_description", reason));
-        else if (ask_number(o, "expires_at") >= 0)
+        else if (member_number(o, "expires_at") >= 0)
                 (void) snprintf(text, sizeof(text), _("%s  %s  %s, ends %s"), clock, type, who,
-                                words_when(ask_number(o, "expires_at"), at, when));
+                                words_when(member_number(o, "expires_at"), at, when));
         else
                 (void) snprintf(text, sizeof(text), "%s  %s  %s", clock, type, who);
         (void) words_clean(text, w->lines[w->n_lines++],
