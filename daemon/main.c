@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
@@ -186,11 +185,10 @@ static void log_report(const struct conf_report *report) {
 
 /* The journal may not know any more whose line it is when it gets to reading it: the manager does. */
 static void tell_of_mistake(const struct conf_report *report, int r) {
-        for (size_t i = 0; i < report->n; i++)
-                if (report->problems[i].is_error) {
-                        (void) sd_notifyf(0, "STATUS=%s\nERRNO=%d", report->problems[i].text, -r);
-                        return;
-                }
+        const char *first = conf_report_first_error(report);
+
+        if (first)
+                (void) sd_notifyf(0, "STATUS=%s\nERRNO=%d", first, -r);
 }
 
 static int load(const struct options *options, struct conf **ret) {
@@ -751,8 +749,7 @@ static int limit_writing(const struct conf *conf) {
 /* Commands of hooks are bound by what binds the daemon, and nobody but the operator knows where they write. */
 static bool runs_commands(const struct conf *conf) {
         for (size_t i = 0; i < conf->n_credentials; i++)
-                if (conf->credentials[i]->on_change.n > 0 ||
-                    conf->credentials[i]->on_authorization_required.n > 0)
+                if (conf_runs_commands(conf->credentials[i]))
                         return true;
         return false;
 }

@@ -1,6 +1,4 @@
 #include <microhttpd.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "api/handlers.h"
 #include "api/server.h"

@@ -782,14 +782,7 @@ static unsigned server_connection_limit(void) {
 
 int server_watch_peer(struct server *s, int fd, const void *what) {
         /* EPOLLHUP is told unasked, and nothing else is wanted */
-        struct epoll_event ev = { .events = 0, .data.u64 = (uintptr_t) what };
-        int r;
-
-        if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
-                r = -errno;
-                return RAISE(r);
-        }
-        return 0;
+        return PASS(server_watch(s, fd, 0, (uintptr_t) what));
 }
 
 void server_unwatch_peer(struct server *s, int fd) {

@@ -242,7 +242,7 @@ static void unit_visit_answered(struct ask *ask, const struct answer *a) {
 /* --- who it is --- */
 
 /* NULL: may have the token; or why not. */
-static const char *unit_visit_judge_by(struct unit_visit *v, const struct conf *conf) {
+static const char *unit_visit_judge(struct unit_visit *v, const struct conf *conf) {
         const struct caller caller = {
                 .peer = { .uid = PEER_OVERFLOW_ID,
                           .gid = PEER_OVERFLOW_ID,
@@ -263,10 +263,6 @@ static const char *unit_visit_judge_by(struct unit_visit *v, const struct conf *
         if (*v->address.subject && !v->credential->subjects)
                 return "the credential takes no subjects (subjects = no)";
         return NULL;
-}
-
-static const char *unit_visit_judge(struct unit_visit *v) {
-        return unit_visit_judge_by(v, v->sockets->parts.conf);
 }
 
 /* True, and the address, if root is there and comes from one that a service manager would take. */
@@ -317,7 +313,7 @@ static void unit_door_visit(struct unit_door *door, int fd) {
         s->n_visits++;
         unit_doors_update(s);
         v->socket = door->conf;
-        problem = unit_visit_judge(v);
+        problem = unit_visit_judge(v, v->sockets->parts.conf);
         if (problem) {
                 unit_visit_refuse(v, problem);
                 return;
@@ -434,7 +430,7 @@ void unit_sockets_adopt(struct unit_sockets *s, struct unit_doors *ds) {
                 v->socket = v->socket ? conf_find_socket(ds->conf, v->socket->path) : NULL;
                 if (v->token)
                         continue; /* it was given while it might be */
-                problem = unit_visit_judge_by(v, ds->conf);
+                problem = unit_visit_judge(v, ds->conf);
                 if (problem) {
                         broker_withdraw(s->parts.broker, &v->ask);
                         unit_visit_refuse(v, problem);

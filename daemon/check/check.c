@@ -1,16 +1,9 @@
 #include "check/check.h"
 
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
+#include "base/auto.h"
 #include "base/err.h"
 #include "check/fact.h"
 #include "store/keyfile.h"
-
-static void freep(struct reach **reaches) {
-        free(*reaches);
-}
 
 static int check_tell_problems(const struct check_parts *p) {
         int r = 0;
@@ -92,7 +85,7 @@ static int check_tell_key(const struct check_parts *p) {
 }
 
 int check_run(const struct check_parts *p) {
-        AUTO(freep) struct reach *reaches = NULL;
+        AUTO(auto_freep) struct reach *reaches = NULL;
         struct credentials_parts credentials = {
                 .conf = p->conf,
                 .event = p->event,

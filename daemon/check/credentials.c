@@ -6,12 +6,12 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "check/fact.h"
+#include "conf/difference.h"
 #include "conf/hint.h"
 #include "http/probe.h"
 #include "provider/dialect.h"
 
 #define CREDENTIALS_AT_ONCE 32 /* requests; as many as the transport sends to one host */
-#define CREDENTIALS_WHOSE   "/v1/users/me"
 
 /* One question about one credential. */
 struct question {
@@ -187,15 +187,11 @@ static void inquiry_prepare_first(struct inquiry *q) {
 /* The two that everybody mixes up. */
 static const struct conf_provider *inquiry_other_region(const struct inquiry *q,
                                                         const struct conf_provider *p) {
-        const struct conf *conf = q->parts->conf;
         const char *other = strcmp(p->name, "coze.cn") == 0    ? "coze.com"
                             : strcmp(p->name, "coze.com") == 0 ? "coze.cn"
                                                                : NULL;
 
-        for (size_t i = 0; other && i < conf->n_providers; i++)
-                if (strcmp(conf->providers[i]->name, other) == 0)
-                        return conf->providers[i];
-        return NULL;
+        return other ? conf_find_provider(q->parts->conf, other) : NULL;
 }
 
 /* An assertion is of use nowhere but where its audience is, and holds no secret. */
@@ -236,7 +232,7 @@ static int whose_prepare(const struct conf_credential *c, struct probe *ret) {
         struct secret *bearer = secret_new_reserved(strlen("Bearer ") + secret_len(c->token));
         char *url = NULL;
 
-        if (!bearer || asprintf(&url, "%s%s", c->provider->api_url, CREDENTIALS_WHOSE) < 0) {
+        if (!bearer || asprintf(&url, "%s%s", c->provider->api_url, REACH_PATH) < 0) {
                 secret_unref(bearer);
                 return RAISE(-ENOMEM);
         }

@@ -9,8 +9,7 @@
 #include "conf/url.h"
 #include "http/probe.h"
 
-#define REACH_PATH         "/v1/users/me" /* the cheapest call of the API: coze-oauth.md section 7.2 */
-#define REACH_SKEW_S       30             /* that matters to somebody who checks iat and exp */
+#define REACH_SKEW_S       30 /* that matters to somebody who checks iat and exp */
 #define REACH_SOON_S       (7 * INT64_C(86400)) /* a certificate that ends within this is told of */
 #define REACH_PER_PROVIDER 2
 
@@ -35,7 +34,7 @@ int64_t reach_patience(const struct conf_provider *p) {
         return p->timeout_us < CHECK_PATIENCE_US ? p->timeout_us : CHECK_PATIENCE_US;
 }
 
-bool reach_is_json(const struct secret *body) {
+static bool reach_is_json(const struct secret *body) {
         struct json_object *o = NULL;
         bool is_object;
 
@@ -216,7 +215,6 @@ static int trip_plan(struct trip *t, const struct conf *conf, struct reach *reac
         for (size_t i = 0; i < conf->n_providers && r == 0; i++) {
                 const struct conf_provider *p = conf->providers[i];
 
-                reaches[i].provider = p;
                 if (!provider_has(conf, p, false))
                         continue;
                 r = trip_add(t, p, &reaches[i]);

@@ -15,18 +15,15 @@
 #include "conf/conf.h"
 
 #define CHECK_PATIENCE_US (5 * US_PER_S) /* for one answer; less if the provider's timeout is */
+#define REACH_PATH        "/v1/users/me" /* the cheapest call of the API: coze-oauth.md section 7.2 */
 
 struct reach {
-        const struct conf_provider *provider;
         bool reached;   /* its API has answered, in JSON */
         int64_t skew_s; /* its clock minus ours, as far as it is known */
 };
 
 /* The time for one answer of this provider. */
 int64_t reach_patience(const struct conf_provider *p);
-
-/* What to judge an answer of an API by: true if it is a JSON object. */
-bool reach_is_json(const struct secret *body);
 
 /* Tells facts, and how it went for the conf->n_providers providers, in their order, in *ret (to be
  * freed). 0; -ENOMEM; as fact_tell(). */

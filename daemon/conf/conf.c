@@ -34,6 +34,17 @@ int conf_report_warn(struct conf_report *report, const char *text) {
         return 0;
 }
 
+const char *conf_report_first_error(const struct conf_report *report) {
+        for (size_t i = 0; i < report->n; i++)
+                if (report->problems[i].is_error)
+                        return report->problems[i].text;
+        return NULL;
+}
+
+bool conf_runs_commands(const struct conf_credential *c) {
+        return c->on_change.n > 0 || c->on_authorization_required.n > 0;
+}
+
 int conf_default_path(enum conf_scope scope, char **ret) {
         char *path = NULL;
         int r;

@@ -218,6 +218,12 @@ void conf_report_done(struct conf_report *report);
 /* One more warning, cut if it is too long. 0, -ENOMEM. */
 int conf_report_warn(struct conf_report *report, const char *text);
 
+/* Borrowed from the report; NULL: there is no error in it. */
+const char *conf_report_first_error(const struct conf_report *report);
+
+/* A hook of it is a command. */
+bool conf_runs_commands(const struct conf_credential *c);
+
 /* The default file of a scope: /etc/bearerd/bearerd.conf or
  * $XDG_CONFIG_HOME/bearerd/bearerd.conf. The caller frees *ret. 0, -ENOMEM, -ENXIO: neither
  * XDG_CONFIG_HOME nor HOME is set. */

@@ -10,7 +10,7 @@ static bool difference_secret(const struct secret *a, const struct secret *b) {
         return a == b || (a && b && secret_equal(a, b));
 }
 
-static bool difference_list(const struct conf_list *a, const struct conf_list *b) {
+bool conf_list_equal(const struct conf_list *a, const struct conf_list *b) {
         if (a->n != b->n)
                 return false;
         for (size_t i = 0; i < a->n; i++)
@@ -19,11 +19,11 @@ static bool difference_list(const struct conf_list *a, const struct conf_list *b
         return true;
 }
 
-bool conf_rule_equal(const struct conf_rule *a, const struct conf_rule *b) {
+static bool difference_rule(const struct conf_rule *a, const struct conf_rule *b) {
         return a->n_uids == b->n_uids && a->n_gids == b->n_gids &&
                (a->n_uids == 0 || memcmp(a->uids, b->uids, a->n_uids * sizeof(uid_t)) == 0) &&
                (a->n_gids == 0 || memcmp(a->gids, b->gids, a->n_gids * sizeof(gid_t)) == 0) &&
-               difference_list(&a->units, &b->units);
+               conf_list_equal(&a->units, &b->units);
 }
 
 bool conf_provider_is_same(const struct conf_provider *a, const struct conf_provider *b) {
@@ -75,12 +75,12 @@ enum conf_change conf_compare_credentials(const struct conf_credential *a,
                                a->token_lifetime_us == b->token_lifetime_us &&
                                a->token_changed_at.s == b->token_changed_at.s &&
                                a->subjects == b->subjects && a->restricted == b->restricted &&
-                               conf_rule_equal(&a->allow, &b->allow) && a->plan == b->plan &&
+                               difference_rule(&a->allow, &b->allow) && a->plan == b->plan &&
                                difference_text(a->token_file_out, b->token_file_out) &&
                                a->token_file_mode == b->token_file_mode &&
                                a->token_file_group == b->token_file_group &&
-                               difference_list(&a->on_change, &b->on_change) &&
-                               difference_list(&a->on_authorization_required,
+                               conf_list_equal(&a->on_change, &b->on_change) &&
+                               conf_list_equal(&a->on_authorization_required,
                                                &b->on_authorization_required) &&
                                a->remind_every_us == b->remind_every_us && a->role == b->role &&
                                a->keep_fresh == b->keep_fresh &&

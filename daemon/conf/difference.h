@@ -31,4 +31,4 @@ const struct conf_provider *conf_find_provider(const struct conf *c,
                                                const char *name);                   /* or NULL */
 const struct conf_socket *conf_find_socket(const struct conf *c, const char *path); /* or NULL */
 
-bool conf_rule_equal(const struct conf_rule *a, const struct conf_rule *b);
+bool conf_list_equal(const struct conf_list *a, const struct conf_list *b);

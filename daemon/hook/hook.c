@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "conf/difference.h"
 #include "hook/token_file.h"
 
 struct hook { /* of one credential */
@@ -205,24 +206,16 @@ void hooks_reap_orphans(const struct hooks *hs) {
         }
 }
 
-static bool hook_words_are(const struct conf_list *a, const struct conf_list *b) {
-        bool equal = a->n == b->n;
-
-        for (size_t i = 0; equal && i < a->n; i++)
-                equal = strcmp(a->words[i], b->words[i]) == 0;
-        return equal;
-}
-
 static void hook_succeed(struct hook *h, struct hook *old) {
         const struct conf_credential *c = h->credential, *before = old->credential;
 
-        if (h->change && old->change && hook_words_are(&c->on_change, &before->on_change)) {
+        if (h->change && old->change && conf_list_equal(&c->on_change, &before->on_change)) {
                 command_free(h->change);
                 h->change = TAKE(old->change);
                 command_adopt(h->change, c, &c->on_change);
         }
         if (!h->authorization || !old->authorization ||
-            !hook_words_are(&c->on_authorization_required, &before->on_authorization_required))
+            !conf_list_equal(&c->on_authorization_required, &before->on_authorization_required))
                 return;
         command_free(h->authorization);
         h->authorization = TAKE(old->authorization);

@@ -48,8 +48,7 @@ static bool token_file_is(const struct conf_credential *c, const struct secret *
                st.st_uid == geteuid() && (st.st_mode & 07777) == c->token_file_mode &&
                (c->token_file_group == (gid_t) -1 || st.st_gid == c->token_file_group) &&
                file_read(c->token_file_out, TOKEN_FILE_MAX, NULL, &there) == 0 &&
-               secret_len(there) == secret_len(value) &&
-               memcmp(secret_text(there), secret_text(value), secret_len(value)) == 0;
+               secret_equal(there, value);
 }
 
 /* The rights first, then the token. */

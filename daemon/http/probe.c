@@ -6,10 +6,8 @@
  */
 #include "http/probe.h"
 
-#include <assert.h>
 #include <curl/curl.h>
 #include <netdb.h>
-#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>

@@ -40,6 +40,9 @@ struct reload {
         struct message switched;
 };
 
+typedef int reload_read_fn(const char *file, enum conf_scope scope, struct conf_report *report,
+                           struct conf **ret);
+
 /* The scope object is the dialect's, the lists it is made of are the configuration's. */
 static int reload_build_scopes(struct conf *conf) {
         for (size_t i = 0; i < conf->n_credentials; i++) {
@@ -53,12 +56,12 @@ static int reload_build_scopes(struct conf *conf) {
         return 0;
 }
 
-int reload_read(const char *file, enum conf_scope scope, struct conf_report *report,
-                struct conf **ret) {
+static int reload_read_by(reload_read_fn *read, const char *file, enum conf_scope scope,
+                          struct conf_report *report, struct conf **ret) {
         AUTO(conf_freep) struct conf *conf = NULL;
         int r;
 
-        r = conf_load(file, scope, report, &conf);
+        r = read(file, scope, report, &conf);
         if (r == 0)
                 r = reload_build_scopes(conf);
         if (r < 0)
@@ -67,18 +70,14 @@ int reload_read(const char *file, enum conf_scope scope, struct conf_report *rep
         return 0;
 }
 
+int reload_read(const char *file, enum conf_scope scope, struct conf_report *report,
+                struct conf **ret) {
+        return PASS(reload_read_by(conf_load, file, scope, report, ret));
+}
+
 int reload_look(const char *file, enum conf_scope scope, struct conf_report *report,
                 struct conf **ret) {
-        AUTO(conf_freep) struct conf *conf = NULL;
-        int r;
-
-        r = conf_look(file, scope, report, &conf);
-        if (r == 0)
-                r = reload_build_scopes(conf);
-        if (r < 0)
-                return PASS(r);
-        *ret = TAKE(conf);
-        return 0;
+        return PASS(reload_read_by(conf_look, file, scope, report, ret));
 }
 
 /* What would take another daemon to follow. */
@@ -120,10 +119,6 @@ static int reload_check_files(const struct conf *after, struct why *why) {
         return 0;
 }
 
-static bool reload_runs_commands(const struct conf_credential *c) {
-        return c && (c->on_change.n > 0 || c->on_authorization_required.n > 0);
-}
-
 /* Commands are bound by what binds the daemon; at start it would bind itself less for them. 0, -ENOMEM. */
 static int reload_warn_of_commands(const struct conf *before, const struct conf *after,
                                    struct conf_report *report) {
@@ -131,9 +126,9 @@ static int reload_warn_of_commands(const struct conf *before, const struct conf 
 
         for (size_t i = 0; sandbox_limits_writing() && i < after->n_credentials; i++) {
                 const struct conf_credential *c = after->credentials[i];
+                const struct conf_credential *old = conf_find_credential(before, c->name);
 
-                if (!reload_runs_commands(c) ||
-                    reload_runs_commands(conf_find_credential(before, c->name)))
+                if (!conf_runs_commands(c) || (old && conf_runs_commands(old)))
                         continue;
                 (void) why_set(
                         &why, 0,
@@ -156,19 +151,12 @@ static void reload_clear(struct reload *r) {
         conf_report_done(&r->report);
 }
 
-static const char *reload_first_error(const struct conf_report *report) {
-        for (size_t i = 0; i < report->n; i++)
-                if (report->problems[i].is_error)
-                        return report->problems[i].text;
-        return NULL;
-}
-
 static int reload_prepare(struct reload *r, struct why *why) {
         const struct reload_parts *p = &r->parts;
         int result = r->result;
 
         if (result < 0) {
-                const char *first = reload_first_error(&r->report);
+                const char *first = conf_report_first_error(&r->report);
 
                 return why_set(why, PASS(result), "%s", first ? first : strerror(-result));
         }
