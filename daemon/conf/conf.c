@@ -41,6 +41,15 @@ const char *conf_report_first_error(const struct conf_report *report) {
         return NULL;
 }
 
+bool conf_list_equal(const struct conf_list *a, const struct conf_list *b) {
+        if (a->n != b->n)
+                return false;
+        for (size_t i = 0; i < a->n; i++)
+                if (strcmp(a->words[i], b->words[i]) != 0)
+                        return false;
+        return true;
+}
+
 bool conf_runs_commands(const struct conf_credential *c) {
         return c->on_change.n > 0 || c->on_authorization_required.n > 0;
 }

@@ -221,6 +221,9 @@ int conf_report_warn(struct conf_report *report, const char *text);
 /* Borrowed from the report; NULL: there is no error in it. */
 const char *conf_report_first_error(const struct conf_report *report);
 
+/* The same words in the same order? */
+bool conf_list_equal(const struct conf_list *a, const struct conf_list *b);
+
 /* A hook of it is a command. */
 bool conf_runs_commands(const struct conf_credential *c);
 

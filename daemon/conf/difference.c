@@ -10,15 +10,6 @@ static bool difference_secret(const struct secret *a, const struct secret *b) {
         return a == b || (a && b && secret_equal(a, b));
 }
 
-bool conf_list_equal(const struct conf_list *a, const struct conf_list *b) {
-        if (a->n != b->n)
-                return false;
-        for (size_t i = 0; i < a->n; i++)
-                if (strcmp(a->words[i], b->words[i]) != 0)
-                        return false;
-        return true;
-}
-
 static bool difference_rule(const struct conf_rule *a, const struct conf_rule *b) {
         return a->n_uids == b->n_uids && a->n_gids == b->n_gids &&
                (a->n_uids == 0 || memcmp(a->uids, b->uids, a->n_uids * sizeof(uid_t)) == 0) &&

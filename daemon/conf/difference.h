@@ -30,5 +30,3 @@ bool conf_is_same_kind(const struct conf_credential *a, const struct conf_creden
 const struct conf_provider *conf_find_provider(const struct conf *c,
                                                const char *name);                   /* or NULL */
 const struct conf_socket *conf_find_socket(const struct conf *c, const char *path); /* or NULL */
-
-bool conf_list_equal(const struct conf_list *a, const struct conf_list *b);

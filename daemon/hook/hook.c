@@ -6,7 +6,6 @@
 
 #include "base/err.h"
 #include "base/log.h"
-#include "conf/difference.h"
 #include "hook/token_file.h"
 
 struct hook { /* of one credential */
