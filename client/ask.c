@@ -42,7 +42,8 @@ char *ask_shown(struct json_object *o, const char *key, char ret[ASK_SHOWN_SIZE]
 }
 
 bool ask_list(struct json_object *o, const char *key, struct json_object **ret) {
-        if (json_object_object_get_ex(o, key, ret) && json_object_is_type(*ret, json_type_array))
+        *ret = member_array(o, key);
+        if (*ret)
                 return true;
         say(_("what the daemon sent is not a list of %s: is bearerctl (%s) older or newer than bearerd?"),
             key, BEARERD_VERSION);

@@ -2,8 +2,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "client/advice.h"
 #include "client/message.h"
@@ -106,9 +104,11 @@ void authorization_explain(const struct call *call, struct json_object *o) {
         if (!text)
                 text = member_text(o, "error_description");
         if (text && i >= 0 && !message_is_english()) {
+                const char *advice = advice_translate(text);
+
                 say("%s: %s", who, _(authorization_states[i].sentence));
-                if (advice_translate(text))
-                        say("%s", advice_translate(text));
+                if (advice)
+                        say("%s", advice);
                 say(_("the daemon said: %s"), words_clean(text, reason, sizeof(reason)));
         } else if (text)
                 say("%s: %s", who, words_clean(text, reason, sizeof(reason)));

@@ -32,6 +32,14 @@ int64_t member_number(struct json_object *o, const char *key) {
         return n;
 }
 
+struct json_object *member_array(struct json_object *o, const char *key) {
+        struct json_object *v;
+
+        return json_object_object_get_ex(o, key, &v) && json_object_is_type(v, json_type_array)
+                       ? v
+                       : NULL;
+}
+
 bool member_is_true(struct json_object *o, const char *key) {
         struct json_object *v;
 

@@ -20,5 +20,8 @@ bool member_get_number(struct json_object *o, const char *key, int64_t *ret);
 /* The same for what cannot be negative. -1: absent, or not a number. */
 int64_t member_number(struct json_object *o, const char *key);
 
+/* The array, borrowed; NULL: absent, or none. */
+struct json_object *member_array(struct json_object *o, const char *key);
+
 /* False: absent, too. */
 bool member_is_true(struct json_object *o, const char *key);

@@ -23,7 +23,6 @@
 #include "client/protocol.h"
 #include "client/screen.h"
 #include "client/table.h"
-#include "client/words.h"
 
 #define N_ELEMENTS(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -242,8 +241,8 @@ static void check_take_answer(struct check *c, const struct wire_answer *answer)
 
         json_object_object_add(fact, "socket", json_object_new_string(c->socket));
         (void) check_take(c, fact);
-        if (!json_object_object_get_ex(o, "credentials", &list) ||
-            !json_object_is_type(list, json_type_array))
+        list = member_array(o, "credentials");
+        if (!list)
                 return;
         for (size_t i = 0; i < json_object_array_length(list); i++)
                 check_take_credential(c, json_object_array_get_idx(list, i));
@@ -251,13 +250,7 @@ static void check_take_answer(struct check *c, const struct wire_answer *answer)
 
 /* The daemon at the socket of this configuration, if it runs. */
 static void check_ask_daemon(struct check *c) {
-        const struct wire_request request = {
-                .method = "GET",
-                .path = PROTOCOL_PATH_CREDENTIALS,
-                .accept = "application/json",
-                .answer_max = ASK_LIST_MAX,
-                .timeout_us = ASK_TIMEOUT_S * INT64_C(1000000),
-        };
+        const struct wire_request request = ASK_GET(PROTOCOL_PATH_CREDENTIALS);
         struct call call = *c->call;
         struct wire_answer answer = { 0 };
         struct json_object *fact;

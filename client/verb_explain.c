@@ -26,8 +26,8 @@ static char *explain_groups(struct json_object *o, char ret[ASK_SENTENCE_SIZE]) 
         size_t len = 0;
 
         *ret = '\0';
-        if (!json_object_object_get_ex(o, "groups", &groups) ||
-            !json_object_is_type(groups, json_type_array))
+        groups = member_array(o, "groups");
+        if (!groups)
                 return ret;
         for (size_t i = 0; i < json_object_array_length(groups) && len < ASK_SENTENCE_SIZE; i++)
                 len += (size_t) snprintf(
@@ -85,11 +85,9 @@ static void explain_print_process(struct json_object *o, const struct screen *sc
 }
 
 static bool explain_is_allowed(struct json_object *o, const char *key) {
-        struct json_object *part, *allowed;
+        struct json_object *part;
 
-        return json_object_object_get_ex(o, key, &part) &&
-               json_object_object_get_ex(part, "allowed", &allowed) &&
-               json_object_get_boolean(allowed);
+        return json_object_object_get_ex(o, key, &part) && member_is_true(part, "allowed");
 }
 
 /* What the daemon explains is English. Who reads another language is told first which rule it was. */

@@ -20,8 +20,8 @@ static int health_explain(const struct call *call, const struct wire_answer *ans
         struct json_object *missing;
         size_t used = 0;
 
-        if (answer->status != 503 || !json_object_object_get_ex(o, "missing", &missing) ||
-            !json_object_is_type(missing, json_type_array))
+        missing = member_array(o, "missing");
+        if (answer->status != 503 || !missing)
                 return ask_explain(call, answer);
         for (size_t i = 0; i < json_object_array_length(missing); i++) {
                 const char *text = json_object_get_string(json_object_array_get_idx(missing, i));

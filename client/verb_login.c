@@ -21,7 +21,6 @@
 #include "client/message.h"
 #include "client/prompt.h"
 #include "client/protocol.h"
-#include "client/words.h"
 
 #define LOGIN_PATIENCE_MS 60000 /* how long a daemon may be away */
 #define LOGIN_RETRY_MS    1000  /* between two questions */

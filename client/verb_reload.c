@@ -17,9 +17,8 @@ static int reload_explain(const struct call *call, const struct wire_answer *ans
         char text[ASK_SENTENCE_SIZE], translated[ASK_SENTENCE_SIZE];
         size_t n;
 
-        if (answer->status != 400 || !json_object_object_get_ex(o, "problems", &problems) ||
-            !json_object_is_type(problems, json_type_array) ||
-            (n = json_object_array_length(problems)) == 0)
+        problems = member_array(o, "problems");
+        if (answer->status != 400 || !problems || (n = json_object_array_length(problems)) == 0)
                 return ask_explain(call, answer);
         for (size_t i = 0; i < n; i++) {
                 const char *problem = json_object_get_string(
@@ -38,8 +37,8 @@ static size_t reload_print(struct json_object *part, const char *noun, const cha
         char text[ASK_SENTENCE_SIZE];
         size_t n;
 
-        if (!json_object_object_get_ex(part, what, &list) ||
-            !json_object_is_type(list, json_type_array))
+        list = member_array(part, what);
+        if (!list)
                 return 0;
         n = json_object_array_length(list);
         for (size_t i = 0; i < n; i++) {
@@ -56,8 +55,8 @@ static void reload_print_warnings(struct json_object *o) {
         struct json_object *list;
         char text[ASK_SENTENCE_SIZE], translated[ASK_SENTENCE_SIZE];
 
-        if (!json_object_object_get_ex(o, "warnings", &list) ||
-            !json_object_is_type(list, json_type_array))
+        list = member_array(o, "warnings");
+        if (!list)
                 return;
         for (size_t i = 0; i < json_object_array_length(list); i++) {
                 const char *warning = json_object_get_string(json_object_array_get_idx(list, i));

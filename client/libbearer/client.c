@@ -49,12 +49,11 @@ static void client_drop_calls(struct bearer *client) {
                 free(call);
         }
         client->ready_end = &client->ready;
+        loop_close(client); /* the epoll descriptor goes as a whole */
         for (struct bearer_watch *w = client->watches; w; w = w->next) {
-                loop_close(client); /* the epoll descriptor goes as a whole */
                 watch_hang_up(w);
                 w->wakes_us = 0;
         }
-        loop_close(client);
         link_close(&client->link);
 }
 

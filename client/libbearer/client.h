@@ -55,7 +55,7 @@ struct bearer_watch {
         struct wire_reading reading;
         int64_t wakes_us; /* connected: the daemon is silent for too long then; else: connects then */
         int64_t pause_us;
-        char path[WATCH_PATH_SIZE], last_id[WATCH_ID_SIZE], request[WATCH_REQUEST_SIZE];
+        char path[WATCH_PATH_SIZE], last_id[WATCH_ID_SIZE];
 };
 
 struct bearer {

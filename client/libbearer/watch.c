@@ -10,7 +10,6 @@
  */
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,13 +35,13 @@ struct bearer_event {
         char json[];
 };
 
-static const char *watch_request(struct bearer_watch *w) {
-        (void) snprintf(
-                w->request, sizeof(w->request),
+/* Its length. */
+static size_t watch_request(const struct bearer_watch *w, char ret[WATCH_REQUEST_SIZE]) {
+        return (size_t) snprintf(
+                ret, WATCH_REQUEST_SIZE,
                 "GET %s HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n%s%s%s\r\n",
-                w->path, *w->last_id ? "Last-Event-ID: " : "", w->last_id,
+                w->path, *w->last_id ? PROTOCOL_HEADER_LAST_EVENT_ID ": " : "", w->last_id,
                 *w->last_id ? "\r\n" : ""); /* fits: each part is bounded */
-        return w->request;
 }
 
 void watch_hang_up(struct bearer_watch *w) {
@@ -176,8 +175,8 @@ static void watch_refused(struct bearer_watch *w, const struct wire_answer *a) {
 }
 
 static void watch_connect(struct bearer_watch *w, int64_t now_us) {
-        const char *request = watch_request(w);
-        const size_t len = strlen(request);
+        char request[WATCH_REQUEST_SIZE];
+        const size_t len = watch_request(w, request);
         struct epoll_event event = { .events = EPOLLIN };
 
         if (link_connect(w->client->link.path, &w->fd) < 0) {
