@@ -150,9 +150,7 @@ struct broker_change *broker_change_free(struct broker_change *ch) {
 static bool change_keeps_authorization(const struct conf_credential *before,
                                        const struct conf_credential *after) {
         return conf_compare_credentials(before, after) != CONF_RENEWED &&
-               (before->redirect_uri == after->redirect_uri ||
-                (before->redirect_uri && after->redirect_uri &&
-                 strcmp(before->redirect_uri, after->redirect_uri) == 0));
+               conf_text_equal(before->redirect_uri, after->redirect_uri);
 }
 
 /* A refresh that is under way comes home first, and its successor is stored. */

@@ -68,7 +68,7 @@ static void authorization_drop_secrets(struct authorization *a) {
         a->user_code = secret_unref(a->user_code);
 }
 
-void authorization_unwatch(struct authorization_watch *w) {
+static void authorization_unwatch(struct authorization_watch *w) {
         struct timers *timers = w->authorization->book->parts.timers;
 
         list_remove(&w->link);
@@ -597,14 +597,10 @@ static void authorization_turn(struct turn *t) {
 /* The provider is down. A person who wants to begin is told so; one who is on the way can wait
  * until the code runs out. */
 static void authorization_held_up(struct turn *t) {
-        static const struct refusal unknown = { .kind = REFUSAL_TRANSIENT,
-                                                .message = "it does not answer",
-                                                .retry_after_us = -1 };
         struct authorization *a = list_entry(t, struct authorization, turn);
-        const struct refusal *trouble = upstream_trouble(authorization_upstream(a), t->lane);
 
         if (!a->code && !a->device_code)
-                authorization_fail(a, trouble ? trouble : &unknown);
+                authorization_fail(a, upstream_trouble(authorization_upstream(a), t->lane));
         else if (turn_take(t, false, a->expires))
                 authorization_use_turn(a);
 }

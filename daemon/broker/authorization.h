@@ -148,9 +148,6 @@ void authorizations_adopt(struct authorizations *as, const struct conf *conf,
                           bool (*same)(const struct conf_credential *before,
                                        const struct conf_credential *after));
 
-/* Nothing of it is waited for any more. */
-void authorization_unwatch(struct authorization_watch *w);
-
 /* The grant that granted() was given for this subject is durable, or kept. */
 void authorizations_stored(struct authorizations *as, const struct conf_credential *c,
                            const char *subject);

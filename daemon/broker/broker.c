@@ -641,7 +641,8 @@ int broker_set_static_token(struct broker *b, const struct conf_credential *c, s
 }
 
 /* What was set at run time counts, unless token_file was written after that. */
-int broker_load_static_token(struct broker *b, const struct conf_credential *c, struct why *why) {
+static int broker_load_static_token(struct broker *b, const struct conf_credential *c,
+                                    struct why *why) {
         struct static_token *s = &broker_credential(b, c)->static_token;
         AUTO(secret_unrefp) struct secret *owned = NULL;
         struct record record;

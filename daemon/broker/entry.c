@@ -219,15 +219,8 @@ static void entry_describe_lost_grant(const struct entry *e, const char *said, s
 /* Why it cannot be had: what its own last exchange brought, or those of others, for which nothing
  * is sent. */
 static const struct refusal *entry_trouble(const struct entry *e) {
-        static const struct refusal unknown = { .kind = REFUSAL_TRANSIENT,
-                                                .message = "it does not answer",
-                                                .retry_after_us = -1 };
-        const struct refusal *f;
-
-        if (e->failures > 0)
-                return entry_refusal(e);
-        f = upstream_trouble(e->pool->upstream, e->pool->lane);
-        return f ? f : &unknown;
+        return e->failures > 0 ? entry_refusal(e)
+                               : upstream_trouble(e->pool->upstream, e->pool->lane);
 }
 
 /* No exchange of any kind before this. While a probe is under way nobody knows: now. */

@@ -568,13 +568,6 @@ static void grant_timer(struct timer *t) {
 
 /* --- another configuration --- */
 
-/* Its credential is not configured any more; its row stays, and what is under way comes home. */
-static void grant_retire(struct grant *g) {
-        if (!g->retired)
-                g->retired = conf_ref(g->credential->conf);
-        (void) grant_settle(g);
-}
-
 static void grant_adopt(struct grant *g, const struct conf_credential *c) {
         g->retired = conf_free(g->retired);
         g->credential = c;
@@ -593,7 +586,7 @@ void grants_adopt(struct grants *gs, const struct conf *conf) {
 
                 if (c && credential_type_is_interactive(c->type))
                         grant_adopt(g, c);
-                else if (!g->retired)
+                else if (!g->retired) /* its row stays, and what is under way comes home */
                         g->retired = conf_ref(g->credential->conf);
         }
         for (node = table_next(&gs->table, NULL); node; node = next) {
@@ -601,7 +594,7 @@ void grants_adopt(struct grants *gs, const struct conf *conf) {
 
                 next = table_next(&gs->table, node);
                 if (g->retired)
-                        grant_retire(g);
+                        (void) grant_settle(g);
         }
 }
 

@@ -52,4 +52,3 @@ int broker_make_credential(struct broker *b, const struct conf_credential *conf,
                            struct credential **ret); /* 0, -ENOMEM */
 struct credential *broker_free_credential(struct credential *c);
 int broker_begin(struct broker *b, const struct conf_credential *c, struct why *why);
-int broker_load_static_token(struct broker *b, const struct conf_credential *c, struct why *why);

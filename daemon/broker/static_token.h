@@ -37,7 +37,7 @@ void static_token_done(struct static_token *s);
  * past: the token has ended then. 0 or -ENOMEM (nothing has changed). */
 int static_token_set(struct static_token *s, struct secret *value, wall_t expires_at);
 
-/* The same credential in another configuration; broker_load_static_token() sets its token. */
+/* The same credential in another configuration; broker_begin() sets its token. */
 void static_token_adopt(struct static_token *s, const struct conf_credential *c);
 
 void static_token_clear(struct static_token *s);  /* it has none; nobody is told */

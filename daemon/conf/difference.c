@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-static bool difference_text(const char *a, const char *b) {
+bool conf_text_equal(const char *a, const char *b) {
         return a == b || (a && b && strcmp(a, b) == 0);
 }
 
@@ -18,16 +18,16 @@ static bool difference_rule(const struct conf_rule *a, const struct conf_rule *b
 }
 
 bool conf_provider_is_same(const struct conf_provider *a, const struct conf_provider *b) {
-        return strcmp(a->name, b->name) == 0 && difference_text(a->dialect, b->dialect) &&
-               difference_text(a->api_url, b->api_url) && difference_text(a->www_url, b->www_url) &&
-               difference_text(a->audience, b->audience);
+        return strcmp(a->name, b->name) == 0 && conf_text_equal(a->dialect, b->dialect) &&
+               conf_text_equal(a->api_url, b->api_url) && conf_text_equal(a->www_url, b->www_url) &&
+               conf_text_equal(a->audience, b->audience);
 }
 
 enum conf_change conf_compare_providers(const struct conf_provider *a,
                                         const struct conf_provider *b) {
         if (!conf_provider_is_same(a, b))
                 return CONF_RENEWED;
-        return difference_text(a->ca_file, b->ca_file) && a->allow_http == b->allow_http &&
+        return conf_text_equal(a->ca_file, b->ca_file) && a->allow_http == b->allow_http &&
                                a->timeout_us == b->timeout_us &&
                                a->requests_per_second == b->requests_per_second
                        ? CONF_SAME
@@ -43,16 +43,16 @@ bool conf_is_same_kind(const struct conf_credential *a, const struct conf_creden
 static bool difference_in_tokens(const struct conf_credential *a, const struct conf_credential *b) {
         return a->type == b->type && a->application == b->application &&
                conf_provider_is_same(a->provider, b->provider) &&
-               difference_text(a->client_id, b->client_id) &&
+               conf_text_equal(a->client_id, b->client_id) &&
                difference_secret(a->client_secret, b->client_secret) &&
-               difference_text(a->public_key_id, b->public_key_id) &&
+               conf_text_equal(a->public_key_id, b->public_key_id) &&
                key_equal(a->private_key, b->private_key) &&
-               difference_text(a->session_name, b->session_name) &&
-               difference_text(a->session_context, b->session_context) &&
-               difference_text(a->scope, b->scope) &&
-               difference_text(a->workspace_id, b->workspace_id) &&
-               difference_text(a->account_id, b->account_id) &&
-               difference_text(a->enterprise_id, b->enterprise_id) &&
+               conf_text_equal(a->session_name, b->session_name) &&
+               conf_text_equal(a->session_context, b->session_context) &&
+               conf_text_equal(a->scope, b->scope) &&
+               conf_text_equal(a->workspace_id, b->workspace_id) &&
+               conf_text_equal(a->account_id, b->account_id) &&
+               conf_text_equal(a->enterprise_id, b->enterprise_id) &&
                difference_secret(a->token, b->token) && a->has_expires_at == b->has_expires_at &&
                a->expires_at.s == b->expires_at.s;
 }
@@ -61,13 +61,13 @@ enum conf_change conf_compare_credentials(const struct conf_credential *a,
                                           const struct conf_credential *b) {
         if (!difference_in_tokens(a, b))
                 return CONF_RENEWED;
-        return difference_text(a->redirect_uri, b->redirect_uri) &&
+        return conf_text_equal(a->redirect_uri, b->redirect_uri) &&
                                a->warn_before_us == b->warn_before_us &&
                                a->token_lifetime_us == b->token_lifetime_us &&
                                a->token_changed_at.s == b->token_changed_at.s &&
                                a->subjects == b->subjects && a->restricted == b->restricted &&
                                difference_rule(&a->allow, &b->allow) && a->plan == b->plan &&
-                               difference_text(a->token_file_out, b->token_file_out) &&
+                               conf_text_equal(a->token_file_out, b->token_file_out) &&
                                a->token_file_mode == b->token_file_mode &&
                                a->token_file_group == b->token_file_group &&
                                conf_list_equal(&a->on_change, &b->on_change) &&
@@ -75,7 +75,7 @@ enum conf_change conf_compare_credentials(const struct conf_credential *a,
                                                &b->on_authorization_required) &&
                                a->remind_every_us == b->remind_every_us && a->role == b->role &&
                                a->keep_fresh == b->keep_fresh &&
-                               difference_text(a->fallback ? a->fallback->name : NULL,
+                               conf_text_equal(a->fallback ? a->fallback->name : NULL,
                                                b->fallback ? b->fallback->name : NULL)
                        ? CONF_SAME
                        : CONF_TUNED;

@@ -30,3 +30,5 @@ bool conf_is_same_kind(const struct conf_credential *a, const struct conf_creden
 const struct conf_provider *conf_find_provider(const struct conf *c,
                                                const char *name);                   /* or NULL */
 const struct conf_socket *conf_find_socket(const struct conf *c, const char *path); /* or NULL */
+
+bool conf_text_equal(const char *a, const char *b); /* both may be NULL */

@@ -108,10 +108,13 @@ struct queue *upstream_queue(struct upstream *u) {
 }
 
 const struct refusal *upstream_trouble(const struct upstream *u, const struct lane *lane) {
+        static const struct refusal unknown = { .kind = REFUSAL_TRANSIENT,
+                                                .message = "it does not answer",
+                                                .retry_after_us = -1 };
         const struct refusal *f = u->queue.breaker.state == BREAKER_CLOSED ? &lane->trouble
                                                                            : &u->trouble;
 
-        return f->kind != REFUSAL_NONE ? f : NULL;
+        return f->kind != REFUSAL_NONE ? f : &unknown;
 }
 
 void upstream_view(const struct upstream *u, struct upstream_view *ret) {

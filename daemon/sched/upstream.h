@@ -70,6 +70,5 @@ struct upstream_view { /* what may be told of a provider */
 
 void upstream_view(const struct upstream *u, struct upstream_view *ret);
 
-/* Why nothing is sent in this lane for now: the provider's trouble, or its own; NULL: nothing is
- * known. */
+/* Why nothing is sent in this lane for now: the provider's trouble, or its own. */
 const struct refusal *upstream_trouble(const struct upstream *u, const struct lane *lane);

@@ -79,10 +79,6 @@ mono_t machine_wakes(void) {
         return m.wakes;
 }
 
-int64_t machine_wall_offset(void) {
-        return m.wall_offset_s;
-}
-
 void machine_step_clock(int64_t s) {
         sim_note("clock", "steps", s, 0);
         m.wall_offset_s += s;

@@ -26,7 +26,6 @@ void machine_step_clock(int64_t s); /* CLOCK_REALTIME */
 void machine_disk_fails(bool fails);
 void machine_disk_is_slow(bool slow);
 bool machine_disk_is_well(void);
-int64_t machine_wall_offset(void);
 
 /* Somebody has edited the configuration a little. */
 void machine_reload(void);

@@ -101,10 +101,6 @@ uint64_t sim_hash(void) {
         return sim.hash;
 }
 
-bool sim_traces(void) {
-        return sim.trace;
-}
-
 const char *sim_when(void) {
         static char text[40];
         int64_t us = sim_now.us;

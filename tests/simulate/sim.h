@@ -39,5 +39,4 @@ int64_t dice_span(int64_t mean_us); /* uniform around the mean: from nothing to 
 /* One line of the trace, which makes the hash; printed when the trace is on. */
 void sim_note(const char *what, const char *who, int64_t a, int64_t b);
 uint64_t sim_hash(void);
-bool sim_traces(void);
 const char *sim_when(void); /* true time for people; valid until the next call */
