@@ -114,8 +114,10 @@ static bool coze_presents_grant(const struct exchange *x) {
 }
 
 static void coze_set(struct refusal *refusal, enum refusal_kind kind, const char *advice) {
+        static const char region[] = "check the region first"; /* COZE_REGION */
+
         refusal->kind = kind;
-        refusal->region = strncmp(advice, COZE_REGION, sizeof(COZE_REGION) - 1) == 0;
+        refusal->region = strncmp(advice, region, sizeof(region) - 1) == 0;
         (void) snprintf(refusal->advice, sizeof(refusal->advice), "%s", advice); /* cut is fine */
 }
 
